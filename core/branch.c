@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The branch table: finding, creating, sealing, listing. */
+#include "branch.h"
+
+int branch_readable(const struct daxfs_branch *b)
+{
+	return port_load(&b->ended) ? -ESTALE : 0;
+}
+
+int branch_writable(const struct daxfs_branch *b)
+{
+	if (port_load(&b->ended))
+		return -ESTALE;
+	if (b->r->readonly || b->id == DAXFS_MAIN_ID ||
+	    b->state != DAXFS_BRANCH_ACTIVE || port_load(&b->children))
+		return -EROFS;
+	return 0;
+}
+
+int daxfs_branch_status(struct daxfs_branch *b)
+{
+	return branch_readable(b);
+}
+
+/* ---- Handles --------------------------------------------------------------------- */
+
+static u32 bucket(const struct daxfs_region *r, const char *name)
+{
+	return (u32)(name_hash(r, name, strlen(name)) >> 8) &
+	       (r->name_buckets - 1);
+}
+
+struct daxfs_branch *branch_find(const struct daxfs_region *r, const char *name)
+{
+	struct daxfs_branch *b = r->names[bucket(r, name)];
+
+	while (b && strcmp(b->name, name) != 0)
+		b = b->hash_next;
+	return b;
+}
+
+struct daxfs_branch *branch_new(struct daxfs_region *r, u64 id,
+				const char *name)
+{
+	struct daxfs_branch *b = port_zalloc(sizeof(*b));
+
+	if (!b)
+		return NULL;
+	b->r = r;
+	b->refs = 1;
+	b->id = id;
+	b->slot = NO_SLOT;
+	b->state = DAXFS_BRANCH_ACTIVE;
+	memcpy(b->name, name, strlen(name));
+	port_rw_init(&b->lock);
+	view_init(&b->view);
+	b->log.seg = NO_SEGMENT;
+	for (u32 l = 0; l < SEG_LISTS; l++)
+		b->lists[l] = NO_SEGMENT;
+	ppool_init(&b->pool, b->view.dirents.node_bytes);
+	ppool_init(&b->ipool, b->view.inodes.node_bytes);
+	return b;
+}
+
+void branch_free(struct daxfs_branch *b)
+{
+	view_drop(&b->view);
+	ppool_drain(&b->pool);
+	ppool_drain(&b->ipool);
+	txn_free(b);
+	port_rw_destroy(&b->lock);
+	port_free(b);
+}
+
+int daxfs_branch_get(struct daxfs_region *r, const char *name,
+		     struct daxfs_branch **out)
+{
+	struct daxfs_branch *b;
+
+	port_lock(&r->table_lock);
+	b = branch_find(r, name);
+	if (b)
+		port_fetch_add(&b->refs, 1);
+	port_unlock(&r->table_lock);
+	*out = b;
+	return b ? 0 : -ENOENT;
+}
+
+void daxfs_branch_put(struct daxfs_branch *b)
+{
+	if (b && port_fetch_sub(&b->refs, 1) == 1)
+		branch_free(b);
+}
+
+void branch_insert(struct daxfs_branch *b)
+{
+	struct daxfs_region *r = b->r;
+	u32 i = bucket(r, b->name);
+
+	b->hash_next = r->names[i];
+	r->names[i] = b;
+	b->prev = r->last;
+	if (r->last)
+		r->last->next = b;
+	else
+		r->first = b;
+	r->last = b;
+	r->branches++;
+}
+
+void branch_remove(struct daxfs_branch *b)
+{
+	struct daxfs_region *r = b->r;
+	struct daxfs_branch **p = &r->names[bucket(r, b->name)];
+
+	while (*p != b)
+		p = &(*p)->hash_next;
+	*p = b->hash_next;
+	*(b->prev ? &b->prev->next : &r->first) = b->next;
+	*(b->next ? &b->next->prev : &r->last) = b->prev;
+	b->hash_next = b->next = b->prev = NULL;
+	r->branches--;
+}
+
+void branch_attach(struct daxfs_branch *b, struct daxfs_branch *parent)
+{
+	/* the write lock waits for an operation that is under way */
+	port_write_lock(&parent->lock);
+	port_store(&parent->children, parent->children + 1);
+	view_clone(&b->view, &parent->view);
+	port_write_unlock(&parent->lock);
+	b->parent = parent;
+	b->depth = parent->depth + 1;
+}
+
+/* ---- Entries on media --------------------------------------------------------------- */
+
+struct daxfs_branch_entry *branch_entry(const struct daxfs_branch *b)
+{
+	return &b->r->table[b->slot];
+}
+
+void entry_write(struct daxfs_branch *b)
+{
+	struct daxfs_branch_entry *e = branch_entry(b);
+	u32 generation = le32_to_cpu(e->generation) + 1;
+
+	memset(e, 0, sizeof(*e));
+	e->id = cpu_to_le64(b->id);
+	e->parent_id = cpu_to_le64(b->parent ? b->parent->id : 0);
+	e->generation = cpu_to_le32(generation);
+	e->flags = cpu_to_le32(b->flags);
+	e->ctime_ns = cpu_to_le64(b->ctime_ns);
+	memcpy(e->name, b->name, sizeof(e->name));
+	e->entry_crc = cpu_to_le32(entry_crc(e));
+	/* until this store the entry is free */
+	port_store(&e->state, cpu_to_le32(b->state));
+	port_store(&b->r->sb->active_branches, cpu_to_le32(b->r->branches + 1));
+}
+
+void entry_free(struct daxfs_region *r, u32 slot)
+{
+	port_store(&r->table[slot].state, cpu_to_le32(DAXFS_BRANCH_FREE));
+	port_store(&r->sb->active_branches, cpu_to_le32(r->branches));
+	r->free_slots[r->free_count++] = slot;
+}
+
+/* ---- Create, seal -------------------------------------------------------------------- */
+
+static int check_branch_name(const char *name)
+{
+	size_t n = strnlen(name, DAXFS_BRANCH_NAME_MAX + 1);
+
+	if (n > DAXFS_BRANCH_NAME_MAX)
+		return -ENAMETOOLONG;
+	return branch_name_ok(name) ? 0 : -EINVAL;
+}
+
+static int create(struct daxfs_region *r, const char *name, const char *parent,
+		  u32 flags)
+{
+	struct daxfs_branch *p = branch_find(r, parent), *b;
+
+	if (!p)
+		return -ENOENT;
+	if (branch_find(r, name))
+		return -EEXIST;
+	if (p->depth + 1 > DAXFS_MAX_DEPTH)
+		return -EMLINK;
+	if (!r->free_count)
+		return -ENOSPC;
+	b = branch_new(r, r->next_branch, name);
+	if (!b)
+		return -ENOMEM;
+	r->next_branch++;
+	port_store(&r->sb->next_branch_id, cpu_to_le64(r->next_branch));
+	b->flags = flags & DAXFS_BRANCH_PERSISTENT;
+	b->ctime_ns = port_now_ns();
+	b->slot = r->free_slots[--r->free_count];
+	branch_attach(b, p);
+	entry_write(b);
+	branch_insert(b);
+	return 0;
+}
+
+int daxfs_branch_create(struct daxfs_region *r, const char *name,
+			const char *parent, u32 flags)
+{
+	int rc = check_branch_name(name);
+
+	if (rc)
+		return rc;
+	if (r->readonly)
+		return -EROFS;
+	port_lock(&r->table_lock);
+	rc = create(r, name, parent, flags);
+	port_unlock(&r->table_lock);
+	return rc;
+}
+
+static int seal(struct daxfs_region *r, const char *name)
+{
+	struct daxfs_branch *b = branch_find(r, name);
+
+	if (!b)
+		return -ENOENT;
+	if (b->id == DAXFS_MAIN_ID)
+		return -EPERM;
+	if (r->readonly)
+		return -EROFS;
+	port_write_lock(&b->lock);
+	b->state = DAXFS_BRANCH_SEALED;
+	port_store(&branch_entry(b)->state, cpu_to_le32(DAXFS_BRANCH_SEALED));
+	ppool_drain(&b->pool);
+	ppool_drain(&b->ipool);
+	txn_free(b);
+	port_write_unlock(&b->lock);
+	return 0;
+}
+
+int daxfs_branch_seal(struct daxfs_region *r, const char *name)
+{
+	int rc;
+
+	port_lock(&r->table_lock);
+	rc = seal(r, name);
+	port_unlock(&r->table_lock);
+	return rc;
+}
+
+int daxfs_branch_set_persistent(struct daxfs_region *r, const char *name,
+				bool persistent)
+{
+	struct daxfs_branch *b;
+	int rc = 0;
+
+	port_lock(&r->table_lock);
+	b = branch_find(r, name);
+	if (!b) {
+		rc = -ENOENT;
+	} else if (r->readonly) {
+		rc = -EROFS;
+	} else if (b->slot != NO_SLOT) {
+		b->flags &= ~DAXFS_BRANCH_PERSISTENT;
+		if (persistent)
+			b->flags |= DAXFS_BRANCH_PERSISTENT;
+		port_store(&branch_entry(b)->flags, cpu_to_le32(b->flags));
+	}
+	port_unlock(&r->table_lock);
+	return rc;
+}
+
+/* ---- Information ----------------------------------------------------------------------- */
+
+static void fill_info(struct daxfs_branch *b, struct daxfs_branch_info *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->id = b->id;
+	memcpy(out->name, b->name, sizeof(out->name));
+	if (b->parent) {
+		out->parent_id = b->parent->id;
+		memcpy(out->parent, b->parent->name, sizeof(out->parent));
+	}
+	out->persistent = b->flags & DAXFS_BRANCH_PERSISTENT;
+	out->children = b->children;
+	out->ctime_ns = b->ctime_ns;
+	port_read_lock(&b->lock);
+	out->state = b->state;
+	out->bytes = b->blocks * BLOCK + b->log_bytes;
+	out->inodes = b->inodes;
+	port_read_unlock(&b->lock);
+}
+
+int daxfs_branch_info(struct daxfs_branch *b, struct daxfs_branch_info *out)
+{
+	int rc;
+
+	port_lock(&b->r->table_lock);
+	rc = branch_readable(b);
+	if (!rc)
+		fill_info(b, out);
+	port_unlock(&b->r->table_lock);
+	return rc;
+}
+
+int daxfs_branch_list(struct daxfs_region *r, struct daxfs_branch_info **out,
+		      u32 *count)
+{
+	struct daxfs_branch_info *v;
+	u32 n = 0;
+
+	port_lock(&r->table_lock);
+	v = port_alloc(r->branches * sizeof(*v));
+	for (struct daxfs_branch *b = r->first; v && b; b = b->next)
+		fill_info(b, &v[n++]);
+	port_unlock(&r->table_lock);
+	*out = v;
+	*count = n;
+	return v ? 0 : -ENOMEM;
+}
+
+void daxfs_free(void *p)
+{
+	port_free(p);
+}
+
+int daxfs_usage(struct daxfs_branch *b, u64 *bytes, u64 *inodes)
+{
+	int rc;
+
+	port_read_lock(&b->lock);
+	rc = branch_readable(b);
+	*bytes = b->blocks * BLOCK + b->log_bytes;
+	*inodes = b->inodes;
+	port_read_unlock(&b->lock);
+	return rc;
+}
+
+int daxfs_statfs(struct daxfs_branch *b, struct daxfs_statfs *out)
+{
+	struct daxfs_region *r = b->r;
+	u64 spare;
+
+	port_lock(&r->space_lock);
+	spare = r->free_segs > r->reserve ? r->free_segs - r->reserve : 0;
+	out->blocks = (u64)r->seg_count * r->seg_blocks;
+	out->bfree = spare * r->seg_blocks;
+	port_unlock(&r->space_lock);
+	if (!r->segmented)
+		out->blocks = r->base.size / BLOCK;
+	/* an inode costs log space only */
+	out->ffree = out->bfree * (BLOCK / 256);
+	out->files = port_load(&r->next_inode) - 1 + out->ffree;
+	return branch_readable(b);
+}
+
+void daxfs_branch_set_private(struct daxfs_branch *b, void *p)
+{
+	port_store(&b->priv, p);
+}
+
+void *daxfs_branch_private(struct daxfs_branch *b)
+{
+	return port_load(&b->priv);
+}

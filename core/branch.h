@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the files about branches share: branch.c, branch_end.c, branch_open.c. */
+#ifndef DAXFS_BRANCH_H
+#define DAXFS_BRANCH_H
+
+#include "internal.h"
+
+#define NO_SLOT 0xffffffffu /* main of a region without a branch table */
+
+/* All of these need table_lock, or a region that nobody else knows yet. */
+
+struct daxfs_branch *branch_find(const struct daxfs_region *r,
+				 const char *name);
+/* A handle that is not in any list; one reference, the region's. */
+struct daxfs_branch *branch_new(struct daxfs_region *r, u64 id,
+				const char *name);
+void branch_free(struct daxfs_branch *b);
+/* Into the list (which is in order of id) and the name table. */
+void branch_insert(struct daxfs_branch *b);
+void branch_remove(struct daxfs_branch *b);
+/* Tie a new branch to its parent: view, depth, the parent's count. */
+void branch_attach(struct daxfs_branch *b, struct daxfs_branch *parent);
+
+struct daxfs_branch_entry *branch_entry(const struct daxfs_branch *b);
+void entry_write(struct daxfs_branch *b);
+void entry_free(struct daxfs_region *r, u32 slot);
+
+/*
+ * Branches that ended while table_lock was held. `hash_next` links them; their
+ * region's reference is dropped once the front was told.
+ */
+struct ended {
+	struct daxfs_branch *first;
+};
+void ended_tell(struct daxfs_region *r, struct ended *e);
+
+#endif

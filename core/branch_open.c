@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Building the in-memory branches of a region that is being opened. */
+#include "branch.h"
+
+struct opening {
+	struct daxfs_region *r;
+	struct daxfs_message *msg;
+	struct daxfs_branch **by_id; /* ascending */
+	u32 count;
+};
+
+static bool live(const struct daxfs_branch_entry *e)
+{
+	u32 state = le32_to_cpu(e->state);
+
+	return state == DAXFS_BRANCH_ACTIVE || state == DAXFS_BRANCH_SEALED;
+}
+
+static struct daxfs_branch *by_id(const struct opening *o, u64 id)
+{
+	u32 lo = 0, hi = o->count;
+
+	while (lo < hi) {
+		u32 mid = lo + (hi - lo) / 2;
+
+		if (o->by_id[mid]->id < id)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < o->count && o->by_id[lo]->id == id ? o->by_id[lo] : NULL;
+}
+
+static int cmp_id(const void *a, const void *b, port_sort_arg *arg)
+{
+	u64 x = (*(struct daxfs_branch *const *)a)->id;
+	u64 y = (*(struct daxfs_branch *const *)b)->id;
+
+	(void)arg;
+	return x < y ? -1 : x > y;
+}
+
+/* Handles for all live entries, and the stack of free slots. */
+static int load_entries(struct opening *o)
+{
+	struct daxfs_region *r = o->r;
+	struct daxfs_branch *b;
+
+	for (u32 i = r->slots; i--;) {
+		const struct daxfs_branch_entry *e = &r->table[i];
+
+		if (!live(e)) {
+			r->free_slots[r->free_count++] = i;
+			continue;
+		}
+		b = branch_new(r, le64_to_cpu(e->id), e->name);
+		if (!b)
+			return -ENOMEM;
+		b->slot = i;
+		b->state = le32_to_cpu(e->state);
+		b->flags = le32_to_cpu(e->flags);
+		b->ctime_ns = le64_to_cpu(e->ctime_ns);
+		o->by_id[o->count++] = b;
+	}
+	port_sort(o->by_id, o->count, sizeof(*o->by_id), cmp_id, NULL);
+	return 0;
+}
+
+/* The first writable open makes main; a static region's exists here only. */
+static int make_main(struct opening *o)
+{
+	struct daxfs_region *r = o->r;
+	struct daxfs_branch *b = branch_new(r, DAXFS_MAIN_ID, "main");
+
+	if (!b)
+		return -ENOMEM;
+	b->flags = DAXFS_BRANCH_PERSISTENT;
+	b->state = DAXFS_BRANCH_ACTIVE;
+	if (!r->readonly) {
+		b->slot = r->free_slots[--r->free_count];
+		b->ctime_ns = port_now_ns();
+		entry_write(b);
+	}
+	o->by_id[o->count++] = b;
+	return 0;
+}
+
+static int link_entries(struct opening *o)
+{
+	struct daxfs_region *r = o->r;
+	char which[64];
+
+	if (o->by_id[0]->id != DAXFS_MAIN_ID)
+		return corrupt(o->msg, "branch table", "main", "is missing",
+			       o->by_id[0]->id);
+	for (u32 i = 0; i < o->count; i++) {
+		struct daxfs_branch *b = o->by_id[i];
+
+		port_snprintf(which, sizeof(which), "branch %s", b->name);
+		if ((i && o->by_id[i - 1]->id == b->id) ||
+		    branch_find(r, b->name))
+			return corrupt(o->msg, "branch table", which,
+				       "exists twice", b->id);
+		branch_insert(b);
+		if (b->id >= r->next_branch)
+			r->next_branch = b->id + 1;
+	}
+	r->main = o->by_id[0];
+	return 0;
+}
+
+/* ---- Segments ----------------------------------------------------------------------- */
+
+struct log_seg {
+	u64 order;
+	u32 seg;
+	struct daxfs_branch *b;
+};
+
+static int cmp_order(const void *a, const void *b, port_sort_arg *arg)
+{
+	u64 x = ((const struct log_seg *)a)->order;
+	u64 y = ((const struct log_seg *)b)->order;
+
+	(void)arg;
+	return x < y ? -1 : x > y;
+}
+
+/* Whose a segment is; what belongs to nobody alive is made free on media too. */
+static struct daxfs_branch *owner_of(const struct opening *o, u32 s)
+{
+	struct daxfs_region *r = o->r;
+	struct daxfs_segment_entry *e = &r->segs[s];
+	u32 kind = le32_to_cpu(e->kind);
+	struct daxfs_branch *b;
+	u64 start;
+
+	if (!e->owner)
+		return NULL;
+	b = by_id(o, le64_to_cpu(e->owner));
+	if (b && kind == DAXFS_SEGMENT_LOG) {
+		start = b->slot == NO_SLOT
+				? 0
+				: le64_to_cpu(branch_entry(b)->log_start);
+		if (le64_to_cpu(e->order) < start)
+			b = NULL;
+	}
+	if (b && (kind == DAXFS_SEGMENT_LOG || kind == DAXFS_SEGMENT_DATA))
+		return b;
+	if (!r->readonly) {
+		e->kind = 0;
+		e->order = 0;
+		port_store(&e->owner, 0);
+	}
+	return NULL;
+}
+
+static int adopt_segments(struct opening *o)
+{
+	struct daxfs_region *r = o->r;
+	struct log_seg *logs;
+	u32 n = 0;
+
+	logs = port_alloc((r->seg_count + 1ull) * sizeof(*logs));
+	if (!logs)
+		return -ENOMEM;
+	for (u32 s = 0; s < r->seg_count; s++) {
+		struct daxfs_branch *b = owner_of(o, s);
+
+		if (!b)
+			continue;
+		if (le32_to_cpu(r->segs[s].kind) == DAXFS_SEGMENT_DATA) {
+			space_adopt(b, s, DAXFS_SEGMENT_DATA);
+			continue;
+		}
+		logs[n].order = le64_to_cpu(r->segs[s].order);
+		logs[n].b = b;
+		logs[n++].seg = s;
+	}
+	port_sort(logs, n, sizeof(*logs), cmp_order, NULL);
+	for (u32 i = 0; i < n; i++) {
+		space_adopt(logs[i].b, logs[i].seg, DAXFS_SEGMENT_LOG);
+		if (logs[i].order >= r->next_order)
+			r->next_order = logs[i].order + 1;
+	}
+	port_free(logs);
+	return 0;
+}
+
+/* Parents come first, so each branch starts from a finished view. */
+static int replay_branch(struct opening *o, struct daxfs_branch *b)
+{
+	char which[64];
+	int rc;
+
+	if (b->id != DAXFS_MAIN_ID) {
+		u64 id = le64_to_cpu(branch_entry(b)->parent_id);
+		struct daxfs_branch *parent = by_id(o, id);
+
+		port_snprintf(which, sizeof(which), "branch %s", b->name);
+		if (!parent)
+			return corrupt(o->msg, "branch table", which,
+				       "parent is missing", id);
+		branch_attach(b, parent);
+		if (b->depth > DAXFS_MAX_DEPTH)
+			return corrupt(o->msg, "branch table", which,
+				       "is nested too deeply", b->depth);
+	}
+	rc = log_replay(b, o->msg);
+	if (!rc)
+		rc = view_claim_blocks(b, o->msg);
+	if (!rc)
+		space_trim(b);
+	return rc;
+}
+
+static int open_all(struct opening *o)
+{
+	struct daxfs_region *r = o->r;
+	int rc = load_entries(o);
+
+	if (!rc && !o->count)
+		rc = make_main(o);
+	if (!rc)
+		rc = link_entries(o);
+	if (!rc && r->segmented)
+		rc = adopt_segments(o);
+	for (u32 i = 0; !rc && i < o->count; i++)
+		rc = replay_branch(o, o->by_id[i]);
+	return rc;
+}
+
+int branch_open_all(struct daxfs_region *r, struct daxfs_message *msg)
+{
+	struct opening o = { .r = r, .msg = msg };
+	int rc;
+
+	r->name_buckets = 64;
+	while (r->name_buckets < r->slots)
+		r->name_buckets *= 2;
+	r->names = port_zalloc(r->name_buckets * sizeof(*r->names));
+	r->free_slots = port_alloc((r->slots + 1ull) * sizeof(u32));
+	o.by_id = port_alloc((r->slots + 1ull) * sizeof(*o.by_id));
+	if (!r->names || !r->free_slots || !o.by_id)
+		rc = -ENOMEM;
+	else
+		rc = open_all(&o);
+	/* on failure some handles are in no list yet */
+	for (u32 i = 0; rc && o.by_id && i < o.count; i++)
+		if (branch_find(r, o.by_id[i]->name) != o.by_id[i])
+			branch_free(o.by_id[i]);
+	port_free(o.by_id);
+	return rc;
+}
+
+void branch_close_all(struct daxfs_region *r)
+{
+	struct daxfs_branch *b, *next;
+
+	for (b = r->first; b; b = next) {
+		next = b->next;
+		branch_free(b);
+	}
+	r->first = r->last = NULL;
+	port_free(r->names);
+	port_free(r->free_slots);
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The DAXFS engine: regions, branches and the file operations on them.
+ *
+ * One source for user space (libdaxfs.a) and kernel (daxfs.ko); everything
+ * outside comes through port.h. Functions return 0 (or a count) on success and
+ * -errno on failure; none prints. Nothing here follows pointers from media
+ * that check.c has not checked.
+ *
+ * Locks, outermost first:
+ *   region->table_lock   branch table, branch tree, states (mutex)
+ *   branch->lock         one branch's view and log (rw); parent before child
+ *   region->space_lock   segments and blocks (mutex, leaf)
+ * All functions take what they need; callers hold none.
+ *
+ * Errors that any operation on a branch may return: ESTALE (the branch has
+ * ended), EROFS (main, sealed, read-only region, or frozen by live children;
+ * writes only), ENOSPC, ENOMEM, EUCLEAN (media found damaged).
+ */
+#ifndef DAXFS_H
+#define DAXFS_H
+
+#include "port.h"
+#include "../include/daxfs_format.h"
+
+struct daxfs_region;
+struct daxfs_branch;
+
+/* Text for a person: what was wrong, with which object. */
+struct daxfs_message {
+	char text[256];
+};
+
+/* ---- Backing ------------------------------------------------------------- */
+
+/*
+ * Where a region's bytes live. `base` maps `size` bytes, page-aligned, for as
+ * long as the region is open; writable unless `readonly`.
+ */
+struct daxfs_backing {
+	void *base;
+	u64 size;
+	bool readonly;
+	void *priv; /* for the callbacks */
+	/* Make [off, off+len) durable. NULL: stores are durable by themselves. */
+	int (*sync)(void *priv, u64 off, u64 len);
+	/* Give the memory of [off, off+len) back; reads as zeros after. Or NULL. */
+	int (*discard)(void *priv, u64 off, u64 len);
+};
+
+/* ---- Regions ------------------------------------------------------------- */
+
+/* How daxfs_region_format() lays a region out. */
+struct daxfs_format_params {
+	u64 total_size;   /* of the region, multiple of 4096 */
+	u64 base_size;    /* multiple of 4096; 0: no base image */
+	u64 base_inodes;  /* inodes in the base image, 0 without one */
+	u32 branches;     /* table entries; 0: static image without delta */
+	u32 segment_size; /* 0: chosen from the size */
+	u64 compat;       /* DAXFS_COMPAT_* that the base image has */
+	u8 uuid[16];
+	u64 hash_seed[2];
+};
+
+/*
+ * Where the base image begins in a region formatted with `branches`.
+ */
+u64 daxfs_base_start(u32 branches);
+
+/*
+ * The smallest total size that daxfs_region_format() accepts for these
+ * parameters (total_size is ignored).
+ */
+u64 daxfs_min_size(const struct daxfs_format_params *p);
+
+/*
+ * Write superblock, empty branch table and segment table. The caller has
+ * written or writes the base image at daxfs_base_start(). `base` is the mapped
+ * region, `p->total_size` long; its bytes outside the base image must be zero.
+ * EINVAL: sizes that do not fit, with the reason in msg.
+ */
+int daxfs_region_format(void *base, const struct daxfs_format_params *p,
+			struct daxfs_message *msg);
+
+#define DAXFS_OPEN_VALIDATE \
+	(1u << 0) /* verify data checksums, link counts too */
+
+/*
+ * Check the media and build the index. On success the region keeps `backing`
+ * (copied) until daxfs_region_close(). A region that was left in the middle of
+ * a commit is finished here, unless it is read-only. On failure msg says what,
+ * where and why: EINVAL (no DAXFS region), EUCLEAN (corrupt), EOPNOTSUPP
+ * (unknown feature bit), ENOMEM.
+ */
+int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
+		      struct daxfs_region **out, struct daxfs_message *msg);
+
+/* Free the in-memory state. No branch may be in use. Does not sync. */
+void daxfs_region_close(struct daxfs_region *r);
+
+/* Make everything written so far durable. */
+int daxfs_region_sync(struct daxfs_region *r);
+
+struct daxfs_region_info {
+	u64 total_size;
+	u64 base_offset, base_size, base_inodes;
+	u64 delta_offset, delta_size;
+	u64 segments, segments_free;
+	u32 segment_size;
+	u32 branch_slots, branches; /* slots include main */
+	u64 compat, ro_compat, incompat;
+	u64 commit_sequence;
+	u64 next_inode;
+	u8 uuid[16];
+	bool readonly; /* no delta region, or opened so */
+};
+
+void daxfs_region_info(struct daxfs_region *r, struct daxfs_region_info *out);
+
+/* ---- Branches ------------------------------------------------------------ */
+
+struct daxfs_branch_info {
+	u64 id, parent_id; /* parent 0: none (main) */
+	char name[DAXFS_BRANCH_NAME_MAX + 1];
+	char parent[DAXFS_BRANCH_NAME_MAX + 1];
+	enum daxfs_branch_state state;
+	bool persistent;
+	u32 children; /* live ones */
+	u64 bytes;    /* space this branch owns: data blocks and log */
+	u64 inodes;   /* inodes this branch created and still has */
+	u64 ctime_ns;
+};
+
+/*
+ * Find a live branch and take a reference to it, given back with
+ * daxfs_branch_put(). A reference keeps the handle valid, not the branch alive:
+ * once the branch has ended every call answers ESTALE. ENOENT.
+ */
+int daxfs_branch_get(struct daxfs_region *r, const char *name,
+		     struct daxfs_branch **out);
+void daxfs_branch_put(struct daxfs_branch *b);
+
+/*
+ * Create a branch of `parent`, which is frozen until its children end (a
+ * sealed parent already is). O(1) at any depth. `flags`: DAXFS_BRANCH_*.
+ * EEXIST: name taken; ENOENT: no such parent; EINVAL: empty name, a name with
+ * '/' or control characters; ENAMETOOLONG; ENOSPC: table full; EMLINK: deeper
+ * than DAXFS_MAX_DEPTH.
+ */
+int daxfs_branch_create(struct daxfs_region *r, const char *name,
+			const char *parent, u32 flags);
+
+/* Make a branch immutable for ever. Siblings live on. EPERM: main. */
+int daxfs_branch_seal(struct daxfs_region *r, const char *name);
+
+/*
+ * Merge the branch and its ancestors into main; all other branches end. Atomic.
+ * EBUSY: the branch has live children, or a sealed branch would have to end;
+ * EPERM: main.
+ */
+int daxfs_branch_commit(struct daxfs_region *r, const char *name,
+			struct daxfs_message *msg);
+
+/*
+ * Drop the branch and those ancestors, short of main, that then have no other
+ * child and are not sealed. EBUSY: live children; EPERM: main.
+ */
+int daxfs_branch_abort(struct daxfs_region *r, const char *name);
+
+/* Drop one branch, sealed or not. EBUSY: live children; EPERM: main. */
+int daxfs_branch_delete(struct daxfs_region *r, const char *name);
+
+/* Set or clear DAXFS_BRANCH_PERSISTENT. */
+int daxfs_branch_set_persistent(struct daxfs_region *r, const char *name,
+				bool persistent);
+
+int daxfs_branch_info(struct daxfs_branch *b, struct daxfs_branch_info *out);
+
+/*
+ * All live branches in order of id (parents before children). *out is an array
+ * of *count, freed with daxfs_free().
+ */
+int daxfs_branch_list(struct daxfs_region *r, struct daxfs_branch_info **out,
+		      u32 *count);
+void daxfs_free(void *p);
+
+/* ESTALE once the branch has ended, else 0. Cheap: one atomic load. */
+int daxfs_branch_status(struct daxfs_branch *b);
+
+/*
+ * Called, without locks, for every branch that has ended (by commit, abort,
+ * delete): the front revokes what the branch's users hold. Set once, after open.
+ */
+typedef void (*daxfs_ended_fn)(void *arg, struct daxfs_branch *b);
+void daxfs_region_on_end(struct daxfs_region *r, daxfs_ended_fn fn, void *arg);
+
+/* Free what a front may hang on a branch: an opaque pointer, front-owned. */
+void daxfs_branch_set_private(struct daxfs_branch *b, void *p);
+void *daxfs_branch_private(struct daxfs_branch *b);
+
+/* ---- Inodes -------------------------------------------------------------- */
+
+struct daxfs_time {
+	s64 sec;
+	u32 nsec; /* < 1e9 */
+};
+
+struct daxfs_attr {
+	u64 ino;
+	u32 mode, uid, gid, nlink;
+	u32 rdev; /* Linux new_encode_dev() form: see daxfs_makedev() */
+	u64 size;
+	u64 blocks; /* 512 B units */
+	struct daxfs_time atime, mtime, ctime, btime;
+};
+
+#define daxfs_makedev(ma, mi) \
+	(((u32)(mi)&0xff) | ((u32)(ma) << 8) | (((u32)(mi) & ~0xffu) << 12))
+#define daxfs_major(d) (((d) >> 8) & 0xfff)
+#define daxfs_minor(d) (((d)&0xff) | (((d) >> 12) & 0xfff00))
+
+/* ENOENT: no such inode on this branch. */
+int daxfs_getattr(struct daxfs_branch *b, u64 ino, struct daxfs_attr *out);
+
+#define DAXFS_SET_MODE (1u << 0)
+#define DAXFS_SET_UID (1u << 1)
+#define DAXFS_SET_GID (1u << 2)
+#define DAXFS_SET_SIZE (1u << 3)
+#define DAXFS_SET_ATIME (1u << 4)
+#define DAXFS_SET_MTIME (1u << 5)
+#define DAXFS_SET_ATIME_NOW (1u << 6)
+#define DAXFS_SET_MTIME_NOW (1u << 7)
+#define DAXFS_SET_CTIME (1u << 8) /* else: now */
+#define DAXFS_SET_KILLPRIV \
+	(1u << 9) /* clear setuid, setgid, security.capability */
+
+/*
+ * Change the attributes named in `set`; ctime becomes now. Permission checks
+ * are the front's. EISDIR/EINVAL: size of a directory or of a special file;
+ * EFBIG. `out` may be NULL.
+ */
+int daxfs_setattr(struct daxfs_branch *b, u64 ino, u32 set,
+		  const struct daxfs_attr *in, struct daxfs_attr *out);
+
+/*
+ * The front holds no more references to an inode. Frees it if it has no names
+ * left (nlink 0); otherwise, and for unknown inodes, does nothing.
+ */
+int daxfs_evict(struct daxfs_branch *b, u64 ino);
+
+/* Evict all inodes without names; for a branch that nobody has open. */
+int daxfs_evict_orphans(struct daxfs_branch *b);
+
+/* ---- Names --------------------------------------------------------------- */
+
+/* Names are any 1..255 bytes without '/' and NUL, and not "." or "..". */
+int daxfs_lookup(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
+		 struct daxfs_attr *out);
+
+/* The directory that holds directory `ino` (the root's is the root). */
+int daxfs_parent(struct daxfs_branch *b, u64 ino, u64 *out);
+
+struct daxfs_new {
+	u32 mode; /* type and permission bits, umask applied */
+	u32 uid, gid;
+	u32 rdev;
+	const char *target; /* symlinks, NUL-terminated, 1..4095 bytes */
+};
+
+/*
+ * Make a regular file, directory, symlink, device, FIFO or socket. In a
+ * setgid directory the group is the directory's, and a new directory is setgid
+ * too. EEXIST, ENOENT (dir removed), ENOTDIR, ENAMETOOLONG, EMLINK.
+ */
+int daxfs_make(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
+	       const struct daxfs_new *in, struct daxfs_attr *out);
+
+/* EPERM: a directory; ENOENT: the inode has no names left; EMLINK; EEXIST. */
+int daxfs_link(struct daxfs_branch *b, u64 ino, u64 dir, const char *name,
+	       size_t len, struct daxfs_attr *out);
+
+/*
+ * Remove a name. The inode stays until daxfs_evict(). *ino, where not NULL,
+ * says which it was. unlink: EISDIR; rmdir: ENOTDIR, ENOTEMPTY.
+ */
+int daxfs_unlink(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
+		 u64 *ino);
+int daxfs_rmdir(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
+		u64 *ino);
+
+#define DAXFS_RENAME_NOREPLACE (1u << 0)
+#define DAXFS_RENAME_EXCHANGE (1u << 1)
+
+/*
+ * Rename as rename(2). *victim, where not NULL, is the inode that lost its
+ * name, or 0. EINVAL: a directory into itself or below; ENOTEMPTY, EISDIR,
+ * ENOTDIR, EEXIST, ENOENT.
+ */
+int daxfs_rename(struct daxfs_branch *b, u64 olddir, const char *oldname,
+		 size_t oldlen, u64 newdir, const char *newname, size_t newlen,
+		 u32 flags, u64 *victim);
+
+/* One directory entry; name is not NUL-terminated and valid in the call only. */
+struct daxfs_dirent {
+	u64 ino;
+	u32 type;   /* S_IFMT bits */
+	u64 cookie; /* resume after this entry; < 2^63 */
+	const char *name;
+	size_t len;
+};
+
+/* Return nonzero to stop before this entry (it comes again next time). */
+typedef int (*daxfs_filldir)(void *ctx, const struct daxfs_dirent *d);
+
+/*
+ * Enumerate from `cookie` (0: the start). "." and ".." are the front's. An
+ * entry's cookie stays valid while other entries come and go. The branch is
+ * locked shared during the callbacks: they must not call the engine.
+ */
+int daxfs_readdir(struct daxfs_branch *b, u64 dir, u64 cookie,
+		  daxfs_filldir fill, void *ctx);
+
+/* Copies at most `size` bytes without NUL; returns the target's length. */
+ssize_t daxfs_readlink(struct daxfs_branch *b, u64 ino, char *buf, size_t size);
+
+/* ---- Data ---------------------------------------------------------------- */
+
+/* Bytes read, 0 at or after the end. EISDIR, EINVAL (not a regular file). */
+ssize_t daxfs_read(struct daxfs_branch *b, u64 ino, void *buf, size_t len,
+		   u64 off);
+
+/* A piece of a file in region memory; a hole has ptr == NULL. */
+struct daxfs_piece {
+	const void *ptr;
+	size_t len;
+};
+
+/*
+ * Call `fn` once with the pieces of [off, off+len) that lie within the file, at
+ * most `max` of them; fewer bytes than asked are normal, 0 pieces is the end.
+ * The memory is stable during the call only (the branch is locked shared).
+ * Returns what `fn` returns.
+ */
+ssize_t daxfs_read_pieces(struct daxfs_branch *b, u64 ino, size_t len, u64 off,
+			  struct daxfs_piece *pieces, u32 max,
+			  ssize_t (*fn)(void *ctx, const struct daxfs_piece *p,
+					u32 count),
+			  void *ctx);
+
+#define DAXFS_WRITE_APPEND (1u << 0)   /* at the end, atomically */
+#define DAXFS_WRITE_KILLPRIV (1u << 1) /* as DAXFS_SET_KILLPRIV */
+
+/*
+ * Write at `off`, growing the file as needed. Returns the bytes written, fewer
+ * than `len` only when space ran out half-way. EFBIG beyond
+ * DAXFS_MAX_FILE_SIZE.
+ */
+ssize_t daxfs_write(struct daxfs_branch *b, u64 ino, const void *buf,
+		    size_t len, u64 off, u32 flags);
+
+/* Make one file (and, as all logs are shared by a branch, what led to it) durable. */
+int daxfs_fsync(struct daxfs_branch *b, u64 ino);
+
+/* ---- Extended attributes ------------------------------------------------- */
+
+/* Returns the value's length; size 0 only asks. ENODATA, ERANGE. */
+ssize_t daxfs_getxattr(struct daxfs_branch *b, u64 ino, const char *name,
+		       void *buf, size_t size);
+
+#define DAXFS_XATTR_CREATE 1u
+#define DAXFS_XATTR_REPLACE 2u
+
+/* EEXIST, ENODATA per flags; E2BIG: value; ERANGE: name too long. */
+int daxfs_setxattr(struct daxfs_branch *b, u64 ino, const char *name,
+		   const void *value, size_t len, u32 flags);
+int daxfs_removexattr(struct daxfs_branch *b, u64 ino, const char *name);
+
+/* NUL-terminated names one after another; size 0 only asks. ERANGE. */
+ssize_t daxfs_listxattr(struct daxfs_branch *b, u64 ino, char *buf,
+			size_t size);
+
+/* ---- Space --------------------------------------------------------------- */
+
+struct daxfs_statfs {
+	u64 blocks, bfree; /* of 4096 B */
+	u64 files, ffree;
+};
+
+int daxfs_statfs(struct daxfs_branch *b, struct daxfs_statfs *out);
+
+/* O(1): what this branch owns. */
+int daxfs_usage(struct daxfs_branch *b, u64 *bytes, u64 *inodes);
+
+#endif

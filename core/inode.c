@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Attributes and the end of inodes. */
+#include "internal.h"
+
+#define UNMAP_BATCH 256u /* extents that one transaction drops */
+
+int get_dinode(const struct daxfs_branch *b, u64 ino, struct dinode *out)
+{
+	return view_inode(b, ino, out) ? 0 : -ENOENT;
+}
+
+int get_dir(const struct daxfs_branch *b, u64 ino, struct dinode *out)
+{
+	int rc = get_dinode(b, ino, out);
+
+	if (!rc && !S_ISDIR(out->mode))
+		rc = -ENOTDIR;
+	return rc;
+}
+
+void fill_attr(u64 ino, const struct dinode *in, struct daxfs_attr *out)
+{
+	out->ino = ino;
+	out->mode = in->mode;
+	out->uid = in->uid;
+	out->gid = in->gid;
+	out->nlink = in->nlink;
+	out->rdev = in->rdev;
+	out->size = in->size;
+	out->blocks = in->blocks * (BLOCK / 512);
+	out->atime = in->atime;
+	out->mtime = in->mtime;
+	out->ctime = in->ctime;
+	out->btime = in->btime;
+}
+
+int daxfs_getattr(struct daxfs_branch *b, u64 ino, struct daxfs_attr *out)
+{
+	struct dinode in;
+	int rc;
+
+	port_read_lock(&b->lock);
+	rc = branch_readable(b);
+	if (!rc)
+		rc = get_dinode(b, ino, &in);
+	if (!rc)
+		fill_attr(ino, &in, out);
+	port_read_unlock(&b->lock);
+	return rc;
+}
+
+void kill_priv(struct daxfs_branch *b, u64 ino, struct dinode *in)
+{
+	static const char cap[] = "security.capability";
+	struct xattr_ref ref;
+
+	if (!S_ISREG(in->mode))
+		return;
+	in->mode &= ~(u32)S_ISUID;
+	if (in->mode & S_IXGRP)
+		in->mode &= ~(u32)S_ISGID;
+	if (view_xattr(b, ino, cap, sizeof(cap) - 1, &ref))
+		txn_noxattr(b, ino, cap, sizeof(cap) - 1);
+}
+
+/* ---- Size ------------------------------------------------------------------------ */
+
+static bool all_zero(const u8 *p, u32 n)
+{
+	while (n && !*p) {
+		p++;
+		n--;
+	}
+	return !n;
+}
+
+/* The media of the extent block that holds `size`, 0 where nothing need be done. */
+static u64 tail_block(const struct daxfs_branch *b, u64 ino,
+		      const struct dinode *in, u64 size, bool *own)
+{
+	struct map m;
+
+	if (!(size & BLOCK_MASK))
+		return 0;
+	view_map(b, ino, in, block_floor(size), block_floor(size) + BLOCK, &m);
+	if (!m.extent || !m.media)
+		return 0;
+	block_owned(b, m.media, BLOCK, own);
+	return m.media;
+}
+
+/* Replace a tail block that others see by one of our own, zero after `size`. */
+static int copy_tail(struct daxfs_branch *b, u64 ino, u64 media, u64 size)
+{
+	u32 head = (u32)(size & BLOCK_MASK);
+	u64 off;
+
+	if (!block_alloc(b, 1, 0, &off))
+		return -ENOSPC;
+	memcpy(at(b->r, off), at(b->r, media), head);
+	memset((u8 *)at(b->r, off) + head, 0, BLOCK - head);
+	txn_extent(b, ino, block_floor(size), BLOCK, off);
+	b->txn->fresh = off;
+	return 0;
+}
+
+static void zero_after(struct daxfs_branch *b, u64 media, u64 size)
+{
+	u32 head = (u32)(size & BLOCK_MASK);
+
+	memset((u8 *)at(b->r, media) + head, 0, BLOCK - head);
+}
+
+/*
+ * Bytes after the end of a file in its last block are zero, so that growing
+ * shows zeros. A shrinking file's own block is cleared once the new size is in
+ * the log; a crash in between is made good here, before a file grows. Base data
+ * needs nothing: base_valid ends it to the byte.
+ */
+int grow_prepare(struct daxfs_branch *b, u64 ino, const struct dinode *in)
+{
+	bool own;
+	u64 media = tail_block(b, ino, in, in->size, &own);
+	u32 head = (u32)(in->size & BLOCK_MASK);
+
+	if (!media || all_zero((u8 *)at(b->r, media) + head, (u32)BLOCK - head))
+		return 0;
+	if (!own)
+		return copy_tail(b, ino, media, in->size);
+	zero_after(b, media, in->size);
+	return 0;
+}
+
+/* One transaction: everything from `size` on goes. */
+static int shrink_once(struct daxfs_branch *b, u64 ino, struct dinode *in,
+		       u64 size)
+{
+	u64 end = block_ceil(in->size), from = block_ceil(size);
+	bool own = false;
+	u64 media = tail_block(b, ino, in, size, &own);
+	int rc = 0;
+
+	b->txn->frees = true;
+	if (media && !own)
+		rc = copy_tail(b, ino, media, size);
+	if (rc)
+		return rc;
+	if (from < end) {
+		in->blocks -= view_mapped_blocks(b, ino, in, from, end);
+		txn_unmap(b, ino, from, end - from);
+	}
+	in->size = size;
+	if (in->base_valid > size)
+		in->base_valid = size;
+	txn_inode(b, ino, in);
+	rc = txn_commit(b);
+	if (!rc && media && own)
+		zero_after(b, media, size);
+	return rc;
+}
+
+int shrink_file(struct daxfs_branch *b, u64 ino, struct dinode *in, u64 size)
+{
+	int rc;
+
+	for (;;) {
+		u64 floor = view_unmap_floor(b, ino, size, UNMAP_BATCH);
+
+		rc = shrink_once(b, ino, in, floor);
+		if (rc || floor == size)
+			return rc;
+		rc = txn_begin(b);
+		if (rc)
+			return rc;
+	}
+}
+
+/* ---- Setattr ----------------------------------------------------------------------- */
+
+static int check_size(const struct dinode *in, u64 size)
+{
+	if (S_ISDIR(in->mode))
+		return -EISDIR;
+	if (!S_ISREG(in->mode))
+		return -EINVAL;
+	return size > DAXFS_MAX_FILE_SIZE ? -EFBIG : 0;
+}
+
+static void set_times(const struct daxfs_branch *b, struct dinode *in, u32 set,
+		      const struct daxfs_attr *a)
+{
+	struct daxfs_time now = txn_time(b);
+
+	if (set & DAXFS_SET_ATIME)
+		in->atime = a->atime;
+	if (set & DAXFS_SET_ATIME_NOW)
+		in->atime = now;
+	if (set & DAXFS_SET_MTIME)
+		in->mtime = a->mtime;
+	else if (set & (DAXFS_SET_MTIME_NOW | DAXFS_SET_SIZE))
+		in->mtime = now;
+	in->ctime = set & DAXFS_SET_CTIME ? a->ctime : now;
+}
+
+static int setattr(struct daxfs_branch *b, u64 ino, u32 set,
+		   const struct daxfs_attr *a, struct dinode *in)
+{
+	int rc = txn_begin(b);
+
+	if (!rc)
+		rc = get_dinode(b, ino, in);
+	if (!rc && (set & DAXFS_SET_SIZE))
+		rc = check_size(in, a->size);
+	if (rc)
+		return rc;
+	if (set & DAXFS_SET_MODE)
+		in->mode = (in->mode & S_IFMT) | (a->mode & 07777);
+	if (set & DAXFS_SET_UID)
+		in->uid = a->uid;
+	if (set & DAXFS_SET_GID)
+		in->gid = a->gid;
+	if (set & DAXFS_SET_KILLPRIV)
+		kill_priv(b, ino, in);
+	set_times(b, in, set, a);
+	if ((set & DAXFS_SET_SIZE) && a->size < in->size)
+		return shrink_file(b, ino, in, a->size);
+	if ((set & DAXFS_SET_SIZE) && a->size > in->size) {
+		rc = grow_prepare(b, ino, in);
+		if (rc)
+			return rc;
+		in->size = a->size;
+	}
+	txn_inode(b, ino, in);
+	return txn_commit(b);
+}
+
+int daxfs_setattr(struct daxfs_branch *b, u64 ino, u32 set,
+		  const struct daxfs_attr *a, struct daxfs_attr *out)
+{
+	struct dinode in;
+	int rc;
+
+	port_write_lock(&b->lock);
+	rc = setattr(b, ino, set, a, &in);
+	if (!rc && out)
+		fill_attr(ino, &in, out);
+	port_write_unlock(&b->lock);
+	return rc;
+}
+
+/* ---- Evict -------------------------------------------------------------------------- */
+
+static int evict(struct daxfs_branch *b, u64 ino)
+{
+	struct dinode in;
+	int rc = get_dinode(b, ino, &in);
+
+	if (rc || in.nlink)
+		return 0;
+	rc = txn_begin(b);
+	if (!rc && view_unmap_floor(b, ino, 0, UNMAP_BATCH))
+		rc = shrink_file(b, ino, &in, 0);
+	if (!rc)
+		rc = txn_begin(b);
+	if (rc)
+		return rc;
+	b->txn->frees = true;
+	txn_forget(b, ino);
+	return txn_commit(b);
+}
+
+int daxfs_evict(struct daxfs_branch *b, u64 ino)
+{
+	int rc;
+
+	port_write_lock(&b->lock);
+	rc = evict(b, ino);
+	port_write_unlock(&b->lock);
+	return rc;
+}
+
+int daxfs_evict_orphans(struct daxfs_branch *b)
+{
+	struct pkey k = { 0, 0 };
+	int rc;
+
+	port_write_lock(&b->lock);
+	rc = branch_writable(b);
+	while (!rc && ptree_ge(&b->view.orphans, k, &k))
+		rc = evict(b, k.hi);
+	port_write_unlock(&b->lock);
+	return rc;
+}

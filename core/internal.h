@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the engine's files share among themselves. Contract: daxfs.h. */
+#ifndef DAXFS_INTERNAL_H
+#define DAXFS_INTERNAL_H
+
+#include "daxfs.h"
+#include "ptree.h"
+
+#define NO_SEGMENT 0xffffffffu
+
+/* ---- In-memory forms ------------------------------------------------------- */
+
+/* The value of the inode tree, key (ino, 0). */
+struct dinode {
+	u32 mode; /* 0: a base inode that is gone */
+	u32 uid, gid, nlink;
+	u32 rdev, flags;
+	u64 size; /* directories: 271 x entries, as in base images */
+	u64 base_valid;
+	u64 blocks; /* 4 KiB */
+	u64 parent;
+	struct daxfs_time atime, mtime, ctime, btime;
+};
+
+/* The value of the dirent tree, key (dir, name hash << 8 | n). */
+struct dirent_val {
+	u64 child; /* 0: hides a name of the base */
+	u64 name;  /* offset of its bytes in the region */
+	u32 mode;
+	u16 name_len;
+	u16 pad;
+};
+
+/* The value of the extent tree, key (ino, file offset). */
+struct extent_val {
+	u64 len;
+	u64 media; /* 0: zeros that hide base data */
+};
+
+/* The value of the xattr tree, key (ino, name hash << 8 | n). */
+struct xattr_val {
+	u64 name, value; /* offsets in the region */
+	u32 value_len;
+	u16 name_len;
+	u16 flags; /* XATTR_* */
+};
+#define XATTR_GONE 1u  /* hides an attribute of the base */
+#define XATTR_BLOCK 2u /* the value has blocks of its own */
+
+/* Everything one can see on a branch, above the base image. */
+struct view {
+	struct ptree inodes, dirents, extents, xattrs;
+	struct ptree orphans; /* (ino, 0) -> u64 0: inodes with nlink 0 */
+};
+
+/* ---- Base image (base.c) --------------------------------------------------- */
+
+struct base {
+	const u8 *mem; /* NULL: no base; the root is made up */
+	u64 offset;    /* of mem in the region */
+	u64 size;
+	const struct daxfs_base_inode *inodes;
+	u32 count; /* inodes; 1 without an image */
+	bool attrs;
+	bool sorted;
+	const u8 *xattrs;
+	u64 xattr_size;
+	u32 *parent;   /* by ino - 1: directories' parents */
+	u32 *order;    /* unsorted images: entry numbers by name, */
+	u64 *order_at; /* by ino - 1: where a directory's begin in order */
+};
+
+void base_inode(const struct base *b, u32 ino, struct dinode *out);
+u32 base_dir_count(const struct base *b, u32 dir);
+/* The i-th entry of a directory in name order. */
+const struct daxfs_base_dirent *base_dirent(const struct base *b, u32 dir,
+					    u32 i);
+/* NULL when there is none. */
+const struct daxfs_base_dirent *base_lookup(const struct base *b, u32 dir,
+					    const char *name, size_t len);
+/* Region offset of a regular file's or symlink's bytes. */
+u64 base_data(const struct base *b, u32 ino);
+const struct daxfs_base_xattr *base_xattr_find(const struct base *b, u32 ino,
+					       const char *name, size_t len);
+/* NULL starts; NULL ends. */
+const struct daxfs_base_xattr *
+base_xattr_next(const struct base *b, u32 ino,
+		const struct daxfs_base_xattr *prev);
+int base_index(struct base *b, struct daxfs_message *msg);
+void base_release(struct base *b);
+
+static inline bool in_base(const struct base *b, u64 ino)
+{
+	return ino <= b->count;
+}
+
+static inline size_t base_xattr_size(const struct daxfs_base_xattr *x)
+{
+	return (sizeof(*x) + le16_to_cpu(x->name_len) +
+		le32_to_cpu(x->value_len) + 7) &
+	       ~(size_t)7;
+}
+
+int name_cmp(const char *a, size_t alen, const char *b, size_t blen);
+
+/* ---- Region ----------------------------------------------------------------- */
+
+/* In-memory state of a segment; all but `used` guarded by space_lock. */
+struct seg {
+	struct daxfs_branch *owner; /* NULL: free */
+	u64 used;                   /* DATA: a bit a block; owner's lock */
+	u32 next, prev;             /* in the owner's list */
+	u32 listed;                 /* which: enum seg_list + 1 */
+};
+
+enum seg_list { SEG_PARTIAL, SEG_FULL, SEG_LOG, SEG_LISTS };
+
+struct daxfs_region {
+	struct daxfs_backing bk;
+	u8 *mem;
+	struct daxfs_super *sb;
+	struct base base;
+	bool readonly;
+	bool segmented;
+
+	port_mutex table_lock;
+	struct daxfs_branch_entry *table;
+	u32 slots, branches;
+	u32 *free_slots; /* a stack */
+	u32 free_count;
+	struct daxfs_branch *first, *last; /* live, by id */
+	struct daxfs_branch **names;       /* hash table, chained */
+	u32 name_buckets;                  /* power of two */
+	struct daxfs_branch *main;
+	u64 next_branch;
+	daxfs_ended_fn on_end;
+	void *on_end_arg;
+
+	u64 next_inode;  /* atomic */
+	u64 inode_limit; /* atomic; numbers below it are spoken for on media */
+	u64 seed[2];
+
+	port_mutex space_lock;
+	struct daxfs_segment_entry *segs;
+	struct seg *seg;
+	u64 *seg_free; /* bitmap */
+	u32 seg_count, seg_size, seg_blocks;
+	u32 seg_hint, free_segs, reserve;
+	u64 seg_data; /* offset of segment 0 */
+	u64 next_order;
+	u64 data_blocks; /* used in all data segments */
+};
+
+struct log {
+	u32 seg; /* the one appended to, or NO_SEGMENT */
+	u32 tail;
+};
+
+struct daxfs_branch {
+	struct daxfs_region *r;
+	u32 refs;     /* atomic; one is the region's while the branch lives */
+	u32 ended;    /* atomic */
+	u32 children; /* atomic loads; changed under table_lock + own lock */
+	u32 slot, depth;
+	enum daxfs_branch_state state;
+	u32 flags;
+	u64 id, ctime_ns;
+	char name[DAXFS_BRANCH_NAME_MAX + 1];
+	struct daxfs_branch *parent; /* table_lock */
+	struct daxfs_branch *next, *prev, *hash_next;
+	void *priv;
+
+	port_rwlock lock; /* guards all below */
+	struct view view;
+	struct log log;
+	u32 lists[SEG_LISTS]; /* heads; space_lock too */
+	u64 blocks, log_bytes, inodes;
+	struct ppool pool;  /* small nodes */
+	struct ppool ipool; /* inode nodes */
+	struct txn *txn;
+	bool replaying;
+};
+
+static inline void *at(const struct daxfs_region *r, u64 off)
+{
+	return r->mem + off;
+}
+
+static inline u64 offset_of(const struct daxfs_region *r, const void *p)
+{
+	return (u64)((const u8 *)p - r->mem);
+}
+
+#define BLOCK ((u64)DAXFS_BLOCK_SIZE)
+#define BLOCK_MASK (BLOCK - 1)
+#define block_floor(x) ((x) & ~BLOCK_MASK)
+#define block_ceil(x) (((x) + BLOCK_MASK) & ~BLOCK_MASK)
+
+__attribute__((format(printf, 2, 3))) void message(struct daxfs_message *m,
+						   const char *fmt, ...);
+
+/* SipHash-1-3 of a name; bits of the key's `lo` above the collision byte. */
+u64 name_hash(const struct daxfs_region *r, const char *name, size_t len);
+bool name_valid(const char *name, size_t len);
+
+/* ---- check.c: everything read from media ------------------------------------ */
+
+int check_super(const struct daxfs_backing *bk, struct daxfs_message *msg);
+/* Fills in b->parent. full: data checksums and link counts too. */
+int check_base(struct base *b, bool full, struct daxfs_message *msg);
+/* The one form of corruption messages; -EUCLEAN. */
+int corrupt(struct daxfs_message *msg, const char *thing, const char *which,
+	    const char *why, u64 value);
+int check_branch_table(const struct daxfs_region *r, struct daxfs_message *msg);
+int check_log_header(const struct daxfs_region *r, u32 seg,
+		     struct daxfs_message *msg);
+/* One TXN entry of at most `room` bytes. */
+int check_txn(const struct daxfs_region *r, const struct daxfs_txn *t, u64 room,
+	      struct daxfs_message *msg);
+bool branch_name_ok(const char *name);
+u32 super_crc(const struct daxfs_super *sb);
+u32 entry_crc(const struct daxfs_branch_entry *e);
+u32 log_header_crc(const struct daxfs_log_header *h);
+u32 txn_crc(const struct daxfs_txn *t);
+
+/* ---- space.c ------------------------------------------------------------------ */
+
+int space_open(struct daxfs_region *r);
+void space_close(struct daxfs_region *r);
+/*
+ * Segment `s` belongs to `b` on media: note it (at open). Log segments come in
+ * ascending order of `order`, so that the list is newest first.
+ */
+void space_adopt(struct daxfs_branch *b, u32 s, u32 kind);
+/* The end of a list; NO_SEGMENT when it is empty. */
+u32 seg_list_last(const struct daxfs_branch *b, enum seg_list l);
+/*
+ * Up to `want` blocks in a row, near `after` (a region offset or 0). Returns how
+ * many, *off where; 0: no space. Caller holds b->lock for writing.
+ */
+u32 block_alloc(struct daxfs_branch *b, u32 want, u64 after, u64 *off);
+/* All of `want` (at most a segment's) in one run from a new segment, or 0. */
+u32 block_alloc_run(struct daxfs_branch *b, u32 want, u64 *off);
+void block_free(struct daxfs_branch *b, u64 off, u64 len);
+/* Mark as used at open. -EUCLEAN when a block is not b's or used already. */
+int block_claim(struct daxfs_branch *b, u64 off, u64 len);
+/* Bytes from off (at most len) that have the same owner; *own: is it b. */
+u64 block_owned(const struct daxfs_branch *b, u64 off, u64 len, bool *own);
+/* A fresh log segment with its header written; may dip into the reserve. */
+int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out);
+/* All segments of an ended branch become free. */
+void space_release(struct daxfs_branch *b);
+/* All segments of `from` become `to`'s, in memory (media: branch_end.c). */
+void space_move(struct daxfs_branch *to, struct daxfs_branch *from);
+/* DATA segments without used blocks, found at open, become free. */
+void space_trim(struct daxfs_branch *b);
+
+static inline u64 seg_offset(const struct daxfs_region *r, u32 s)
+{
+	return r->seg_data + (u64)s * r->seg_size;
+}
+
+/* ---- view.c: what records mean ------------------------------------------------ */
+
+void view_init(struct view *v);
+void view_clone(struct view *dst, const struct view *src);
+void view_drop(struct view *v);
+
+/* False: no such inode here. */
+bool view_inode(const struct daxfs_branch *b, u64 ino, struct dinode *out);
+
+/* A name in a directory; name points into the region. */
+struct found {
+	u64 ino;
+	u32 mode;
+};
+bool view_lookup(const struct daxfs_branch *b, u64 dir, const char *name,
+		 size_t len, struct found *out);
+
+/* A run of bytes of a file with one source. */
+struct map {
+	u64 off, len;
+	u64 media; /* 0: hole */
+	bool extent;
+};
+/* The run that begins at `off` and ends at `end` at the latest; off < end. */
+void view_map(const struct daxfs_branch *b, u64 ino, const struct dinode *in,
+	      u64 off, u64 end, struct map *out);
+/* Blocks of the file in [off, end) that are not holes; off, end aligned. */
+u64 view_mapped_blocks(const struct daxfs_branch *b, u64 ino,
+		       const struct dinode *in, u64 off, u64 end);
+/* Where the extents at and above `off` must be cut so that at most max go. */
+u64 view_unmap_floor(const struct daxfs_branch *b, u64 ino, u64 off, u32 max);
+
+struct xattr_ref {
+	const char *name, *value;
+	u32 name_len, value_len;
+};
+bool view_xattr(const struct daxfs_branch *b, u64 ino, const char *name,
+		size_t len, struct xattr_ref *out);
+/* Calls fn for each attribute (not symlink targets); stops at nonzero. */
+int view_xattrs(const struct daxfs_branch *b, u64 ino,
+		int (*fn)(void *arg, const struct xattr_ref *x), void *arg);
+
+/* Make sure that applying `t` cannot fail for memory. */
+int view_reserve(struct daxfs_branch *b, const struct daxfs_txn *t);
+/* Apply a checked entry that lies in the region. */
+void view_apply(struct daxfs_branch *b, const struct daxfs_txn *t);
+/* After replay: find the blocks in use. -EUCLEAN: not b's, or used twice. */
+int view_claim_blocks(struct daxfs_branch *b, struct daxfs_message *msg);
+
+/* Records of an entry, one after another: NULL starts, NULL ends. */
+static inline const struct daxfs_rec *rec_next(const struct daxfs_txn *t,
+					       const struct daxfs_rec *rec)
+{
+	const u8 *end = (const u8 *)t + le32_to_cpu(t->h.total_size);
+	const u8 *p = rec ? (const u8 *)rec + le32_to_cpu(rec->size)
+			  : (const u8 *)(t + 1);
+
+	return p < end ? (const struct daxfs_rec *)p : NULL;
+}
+
+/* ---- txn.c: one operation's records ------------------------------------------ */
+
+struct txn {
+	u32 len, cap, records;
+	u8 *buf; /* struct daxfs_txn and records */
+	u64 now_ns;
+	int failed;
+	u64 fresh;  /* a block to free again when the commit fails */
+	bool frees; /* may use the log space kept for freeing */
+};
+
+/*
+ * Start the branch's transaction: checks that it can be written. The caller
+ * holds b->lock for writing until txn_commit; to give up, just do not commit.
+ */
+int txn_begin(struct daxfs_branch *b);
+struct daxfs_time txn_time(const struct daxfs_branch *b);
+/* Adding records; a failure is remembered and reported by txn_commit. */
+void txn_inode(struct daxfs_branch *b, u64 ino, const struct dinode *in);
+void txn_forget(struct daxfs_branch *b, u64 ino);
+void txn_dirent(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
+		u64 child, u32 mode);
+void txn_extent(struct daxfs_branch *b, u64 ino, u64 off, u64 len, u64 media);
+void txn_unmap(struct daxfs_branch *b, u64 ino, u64 off, u64 len);
+void txn_xattr(struct daxfs_branch *b, u64 ino, const char *name, size_t len,
+	       const void *value, u32 value_len, u64 media);
+void txn_noxattr(struct daxfs_branch *b, u64 ino, const char *name, size_t len);
+/* Log and apply all records or none. */
+int txn_commit(struct daxfs_branch *b);
+void txn_free(struct daxfs_branch *b);
+
+/* ---- log.c ---------------------------------------------------------------------- */
+
+/* Append t (header filled in here); *stored is its place in the region. */
+int log_append(struct daxfs_branch *b, struct daxfs_txn *t, bool frees,
+	       struct daxfs_txn **stored);
+void log_publish(struct daxfs_branch *b);
+/* Check and apply all entries of b's log segments, which space.c has listed. */
+int log_replay(struct daxfs_branch *b, struct daxfs_message *msg);
+
+/* ---- branch.c ------------------------------------------------------------------- */
+
+int branch_open_all(struct daxfs_region *r, struct daxfs_message *msg);
+void branch_close_all(struct daxfs_region *r);
+/* branch_end.c: finish the commit that the redo record names. */
+void commit_redo(struct daxfs_region *r);
+
+/* ESTALE, EROFS or 0; the caller holds b->lock. */
+int branch_readable(const struct daxfs_branch *b);
+int branch_writable(const struct daxfs_branch *b);
+
+/* Inode helpers shared by the operations (inode.c). */
+int get_dinode(const struct daxfs_branch *b, u64 ino, struct dinode *out);
+int get_dir(const struct daxfs_branch *b, u64 ino, struct dinode *out);
+void fill_attr(u64 ino, const struct dinode *in, struct daxfs_attr *out);
+void kill_priv(struct daxfs_branch *b, u64 ino, struct dinode *in);
+/* Before in->size grows, in a transaction: see inode.c. */
+int grow_prepare(struct daxfs_branch *b, u64 ino, const struct dinode *in);
+/* Lower a file's size to `size`; several transactions when it is large. */
+int shrink_file(struct daxfs_branch *b, u64 ino, struct dinode *in, u64 size);
+
+#endif

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* A branch's log: a row of segments, appended to and replayed. */
+#include "internal.h"
+
+static struct daxfs_log_header *header(const struct daxfs_region *r, u32 s)
+{
+	return at(r, seg_offset(r, s));
+}
+
+int log_append(struct daxfs_branch *b, struct daxfs_txn *t, bool frees,
+	       struct daxfs_txn **stored)
+{
+	struct daxfs_region *r = b->r;
+	u32 size = le32_to_cpu(t->h.total_size);
+	int rc;
+
+	if (size > r->seg_size - sizeof(struct daxfs_log_header))
+		return -EFBIG;
+	if (b->log.seg == NO_SEGMENT || b->log.tail + size > r->seg_size) {
+		rc = segment_alloc_log(b, frees, &b->log.seg);
+		if (rc)
+			return rc;
+		b->log.tail = sizeof(struct daxfs_log_header);
+	}
+	*stored = at(r, seg_offset(r, b->log.seg) + b->log.tail);
+	memcpy(*stored, t, size);
+	b->log.tail += size;
+	return 0;
+}
+
+/* One 8-byte store makes the entry part of the log. */
+void log_publish(struct daxfs_branch *b)
+{
+	port_store(&header(b->r, b->log.seg)->tail, cpu_to_le64(b->log.tail));
+}
+
+static int replay_segment(struct daxfs_branch *b, u32 s,
+			  struct daxfs_message *msg)
+{
+	const struct daxfs_log_header *h = header(b->r, s);
+	u64 tail = le64_to_cpu(h->tail), pos = sizeof(*h);
+	int rc;
+
+	while (pos < tail) {
+		const struct daxfs_txn *t = at(b->r, seg_offset(b->r, s) + pos);
+
+		rc = check_txn(b->r, t, tail - pos, msg);
+		if (!rc)
+			rc = view_reserve(b, t);
+		if (rc)
+			return rc;
+		view_apply(b, t);
+		pos += le32_to_cpu(t->h.total_size);
+	}
+	return 0;
+}
+
+int log_replay(struct daxfs_branch *b, struct daxfs_message *msg)
+{
+	struct daxfs_region *r = b->r;
+	int rc = 0;
+
+	b->replaying = true;
+	/* the list is newest first; its other end is reached by prev */
+	for (u32 s = seg_list_last(b, SEG_LOG); s != NO_SEGMENT && !rc;
+	     s = r->seg[s].prev) {
+		rc = check_log_header(r, s, msg);
+		if (!rc)
+			rc = replay_segment(b, s, msg);
+		if (!rc) {
+			b->log.seg = s;
+			b->log.tail = (u32)le64_to_cpu(header(r, s)->tail);
+		}
+	}
+	b->replaying = false;
+	ppool_drain(&b->pool);
+	ppool_drain(&b->ipool);
+	return rc;
+}

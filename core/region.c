@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Opening and closing regions. */
+#include "internal.h"
+
+static int open_base(struct daxfs_region *r, bool full,
+		     struct daxfs_message *msg)
+{
+	u64 compat = le64_to_cpu(r->sb->feature_compat);
+	struct base *b = &r->base;
+	int rc;
+
+	b->count = 1;
+	b->offset = le64_to_cpu(r->sb->base_offset);
+	if (!b->offset)
+		return 0;
+	b->mem = r->mem + b->offset;
+	b->size = le64_to_cpu(r->sb->base_size);
+	b->attrs = compat & DAXFS_COMPAT_BASE_ATTRS;
+	b->sorted = compat & DAXFS_COMPAT_SORTED_DIRS;
+	rc = check_base(b, full, msg);
+	if (!rc)
+		rc = base_index(b, msg);
+	return rc;
+}
+
+static int open_delta(struct daxfs_region *r, struct daxfs_message *msg)
+{
+	const struct daxfs_super *sb = r->sb;
+	int rc;
+
+	r->slots = le32_to_cpu(sb->branch_table_entries);
+	r->table = at(r, le64_to_cpu(sb->branch_table_offset));
+	r->segmented =
+		le64_to_cpu(sb->feature_incompat) & DAXFS_INCOMPAT_SEGMENTS;
+	if (!r->segmented || !r->slots ||
+	    (le64_to_cpu(sb->feature_ro_compat) & ~DAXFS_RO_COMPAT_KNOWN))
+		r->readonly = true;
+	if (!r->segmented)
+		return r->slots ? check_branch_table(r, msg) : 0;
+	r->segs = at(r, le64_to_cpu(sb->segment_table_offset));
+	r->seg_count = le32_to_cpu(sb->segment_count);
+	r->seg_size = le32_to_cpu(sb->segment_size);
+	r->seg_blocks = r->seg_size / DAXFS_BLOCK_SIZE;
+	r->seg_data = le64_to_cpu(sb->segment_data_offset);
+	r->next_order = le64_to_cpu(sb->next_segment_order);
+	if (sb->commit_branch && r->readonly) {
+		message(msg,
+			"region stopped in the middle of a commit: open it writable once to finish that");
+		return -EROFS;
+	}
+	if (sb->commit_branch)
+		commit_redo(r);
+	rc = check_branch_table(r, msg);
+	return rc ? rc : space_open(r);
+}
+
+static void free_region(struct daxfs_region *r)
+{
+	branch_close_all(r);
+	space_close(r);
+	base_release(&r->base);
+	port_mutex_destroy(&r->table_lock);
+	port_mutex_destroy(&r->space_lock);
+	port_free(r);
+}
+
+int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
+		      struct daxfs_region **out, struct daxfs_message *msg)
+{
+	struct daxfs_region *r;
+	int rc = check_super(backing, msg);
+
+	*out = NULL;
+	if (rc)
+		return rc;
+	r = port_zalloc(sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	port_mutex_init(&r->table_lock);
+	port_mutex_init(&r->space_lock);
+	r->bk = *backing;
+	r->mem = backing->base;
+	r->sb = backing->base;
+	r->readonly = backing->readonly;
+	r->seed[0] = le64_to_cpu(r->sb->hash_seed[0]);
+	r->seed[1] = le64_to_cpu(r->sb->hash_seed[1]);
+	r->next_branch = le64_to_cpu(r->sb->next_branch_id);
+	rc = open_base(r, flags & DAXFS_OPEN_VALIDATE, msg);
+	r->next_inode = le64_to_cpu(r->sb->next_inode_id);
+	if (r->next_inode <= r->base.count)
+		r->next_inode = r->base.count + 1ull;
+	if (r->next_branch <= DAXFS_MAIN_ID)
+		r->next_branch = DAXFS_MAIN_ID + 1;
+	if (!rc)
+		rc = open_delta(r, msg);
+	if (!rc)
+		rc = branch_open_all(r, msg);
+	r->inode_limit = r->next_inode;
+	if (rc == -ENOMEM)
+		message(msg, "not enough memory to open the region");
+	if (rc)
+		free_region(r);
+	else
+		*out = r;
+	return rc;
+}
+
+void daxfs_region_close(struct daxfs_region *r)
+{
+	if (r)
+		free_region(r);
+}
+
+int daxfs_region_sync(struct daxfs_region *r)
+{
+	if (!r->bk.sync || r->bk.readonly)
+		return 0;
+	return r->bk.sync(r->bk.priv, 0, le64_to_cpu(r->sb->total_size));
+}
+
+void daxfs_region_info(struct daxfs_region *r, struct daxfs_region_info *out)
+{
+	const struct daxfs_super *sb = r->sb;
+
+	memset(out, 0, sizeof(*out));
+	out->total_size = le64_to_cpu(sb->total_size);
+	out->base_offset = le64_to_cpu(sb->base_offset);
+	out->base_size = le64_to_cpu(sb->base_size);
+	out->base_inodes = r->base.mem ? r->base.count : 0;
+	out->delta_offset = le64_to_cpu(sb->delta_region_offset);
+	out->delta_size = le64_to_cpu(sb->delta_region_size);
+	out->segments = r->seg_count;
+	out->segment_size = r->seg_size;
+	out->branch_slots = r->slots;
+	out->compat = le64_to_cpu(sb->feature_compat);
+	out->ro_compat = le64_to_cpu(sb->feature_ro_compat);
+	out->incompat = le64_to_cpu(sb->feature_incompat);
+	out->commit_sequence = le64_to_cpu(sb->commit_sequence);
+	out->next_inode = port_load(&r->next_inode);
+	memcpy(out->uuid, sb->uuid, sizeof(out->uuid));
+	out->readonly = r->readonly;
+	port_lock(&r->table_lock);
+	out->branches = r->branches;
+	port_unlock(&r->table_lock);
+	port_lock(&r->space_lock);
+	out->segments_free = r->free_segs;
+	port_unlock(&r->space_lock);
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Removing and renaming names. */
+#include "internal.h"
+#include "names.h"
+
+#define DEPTH_MAX (1u << 20) /* only damaged media nest deeper */
+
+/* An inode loses a name; a directory loses its only one. */
+static void drop_link(const struct daxfs_branch *b, struct dinode *in)
+{
+	in->nlink = S_ISDIR(in->mode) || !in->nlink ? 0 : in->nlink - 1;
+	in->ctime = txn_time(b);
+}
+
+static int find(const struct daxfs_branch *b, u64 dir, const char *name,
+		size_t len, struct found *f, struct dinode *in)
+{
+	if (len > DAXFS_NAME_MAX)
+		return -ENAMETOOLONG;
+	if (!view_lookup(b, dir, name, len, f))
+		return -ENOENT;
+	return view_inode(b, f->ino, in) ? 0 : -EUCLEAN;
+}
+
+static int remove_name(struct daxfs_branch *b, u64 dir, const char *name,
+		       size_t len, bool rmdir, u64 *ino)
+{
+	struct dinode parent, in;
+	struct found f;
+	int rc = txn_begin(b);
+
+	if (!rc)
+		rc = get_dir(b, dir, &parent);
+	if (!rc)
+		rc = find(b, dir, name, len, &f, &in);
+	if (!rc && rmdir && !S_ISDIR(in.mode))
+		rc = -ENOTDIR;
+	if (!rc && !rmdir && S_ISDIR(in.mode))
+		rc = -EISDIR;
+	if (!rc && rmdir && in.size)
+		rc = -ENOTEMPTY;
+	if (rc)
+		return rc;
+	b->txn->frees = true;
+	drop_link(b, &in);
+	dir_changed(b, &parent, -1, rmdir ? -1 : 0);
+	txn_dirent(b, dir, name, len, 0, 0);
+	txn_inode(b, f.ino, &in);
+	txn_inode(b, dir, &parent);
+	rc = txn_commit(b);
+	if (!rc && ino)
+		*ino = f.ino;
+	return rc;
+}
+
+int daxfs_unlink(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
+		 u64 *ino)
+{
+	int rc;
+
+	port_write_lock(&b->lock);
+	rc = remove_name(b, dir, name, len, false, ino);
+	port_write_unlock(&b->lock);
+	return rc;
+}
+
+int daxfs_rmdir(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
+		u64 *ino)
+{
+	int rc;
+
+	port_write_lock(&b->lock);
+	rc = remove_name(b, dir, name, len, true, ino);
+	port_write_unlock(&b->lock);
+	return rc;
+}
+
+/* ---- Rename ------------------------------------------------------------------------ */
+
+struct side {
+	u64 dir;
+	const char *name;
+	size_t len;
+	struct dinode parent; /* the directory */
+	struct found f;
+	struct dinode in; /* what the name names */
+	bool there;
+};
+
+/* Is `ino` the directory `dir` or above it? */
+static int is_above(const struct daxfs_branch *b, u64 ino, u64 dir)
+{
+	struct dinode in;
+
+	for (u32 depth = 0; depth < DEPTH_MAX; depth++) {
+		if (dir == ino)
+			return -EINVAL;
+		if (dir == DAXFS_ROOT_INO)
+			return 0;
+		if (get_dir(b, dir, &in))
+			return -EUCLEAN;
+		dir = in.parent;
+	}
+	return -EUCLEAN;
+}
+
+static int check_replace(const struct side *from, const struct side *to,
+			 u32 flags)
+{
+	if (!to->there)
+		return flags & DAXFS_RENAME_EXCHANGE ? -ENOENT : 0;
+	if (flags & DAXFS_RENAME_NOREPLACE)
+		return -EEXIST;
+	if (flags & DAXFS_RENAME_EXCHANGE)
+		return 0;
+	if (S_ISDIR(from->in.mode)) {
+		if (!S_ISDIR(to->in.mode))
+			return -ENOTDIR;
+		return to->in.size ? -ENOTEMPTY : 0;
+	}
+	return S_ISDIR(to->in.mode) ? -EISDIR : 0;
+}
+
+static int load(const struct daxfs_branch *b, struct side *from,
+		struct side *to, u32 flags)
+{
+	int rc = get_dir(b, from->dir, &from->parent);
+
+	if (!rc)
+		rc = get_dir(b, to->dir, &to->parent);
+	if (!rc)
+		rc = find(b, from->dir, from->name, from->len, &from->f,
+			  &from->in);
+	if (rc)
+		return rc;
+	rc = find(b, to->dir, to->name, to->len, &to->f, &to->in);
+	if (rc && rc != -ENOENT)
+		return rc;
+	to->there = !rc;
+	if (!to->there && !to->parent.nlink)
+		return -ENOENT;
+	rc = check_replace(from, to, flags);
+	if (!rc && S_ISDIR(from->in.mode))
+		rc = is_above(b, from->f.ino, to->dir);
+	if (!rc && (flags & DAXFS_RENAME_EXCHANGE) && S_ISDIR(to->in.mode))
+		rc = is_above(b, to->f.ino, from->dir);
+	return rc;
+}
+
+/* The inode now lives in `dir`. */
+static void moved(struct daxfs_branch *b, struct side *s, u64 dir)
+{
+	s->in.ctime = txn_time(b);
+	if (S_ISDIR(s->in.mode))
+		s->in.parent = dir;
+	txn_inode(b, s->f.ino, &s->in);
+}
+
+/* Entries and subdirectories that each directory gains; one may be both. */
+static void put_parents(struct daxfs_branch *b, struct side *from,
+			struct side *to, int entries[2], int subdirs[2])
+{
+	if (from->dir == to->dir) {
+		dir_changed(b, &from->parent, entries[0] + entries[1],
+			    subdirs[0] + subdirs[1]);
+	} else {
+		dir_changed(b, &from->parent, entries[0], subdirs[0]);
+		dir_changed(b, &to->parent, entries[1], subdirs[1]);
+		txn_inode(b, to->dir, &to->parent);
+	}
+	txn_inode(b, from->dir, &from->parent);
+}
+
+static void exchange(struct daxfs_branch *b, struct side *from, struct side *to)
+{
+	int a = S_ISDIR(from->in.mode), c = S_ISDIR(to->in.mode);
+
+	txn_dirent(b, from->dir, from->name, from->len, to->f.ino, to->in.mode);
+	txn_dirent(b, to->dir, to->name, to->len, from->f.ino, from->in.mode);
+	moved(b, from, to->dir);
+	moved(b, to, from->dir);
+	put_parents(b, from, to, (int[]){ 0, 0 }, (int[]){ c - a, a - c });
+}
+
+static void replace(struct daxfs_branch *b, struct side *from, struct side *to)
+{
+	int dir = S_ISDIR(from->in.mode);
+	int gone = to->there && S_ISDIR(to->in.mode);
+
+	txn_dirent(b, from->dir, from->name, from->len, 0, 0);
+	txn_dirent(b, to->dir, to->name, to->len, from->f.ino, from->in.mode);
+	moved(b, from, to->dir);
+	if (to->there) {
+		drop_link(b, &to->in);
+		txn_inode(b, to->f.ino, &to->in);
+	}
+	put_parents(b, from, to, (int[]){ -1, !to->there },
+		    (int[]){ -dir, dir - gone });
+}
+
+static int rename_locked(struct daxfs_branch *b, struct side *from,
+			 struct side *to, u32 flags, u64 *victim)
+{
+	bool swap = flags & DAXFS_RENAME_EXCHANGE;
+	int rc = txn_begin(b);
+
+	if (!rc)
+		rc = load(b, from, to, flags);
+	if (rc)
+		return rc;
+	if (to->there && to->f.ino == from->f.ino)
+		return 0; /* two names of one inode: nothing to do */
+	if (swap)
+		exchange(b, from, to);
+	else
+		replace(b, from, to);
+	rc = txn_commit(b);
+	if (!rc && victim && to->there && !swap)
+		*victim = to->f.ino;
+	return rc;
+}
+
+int daxfs_rename(struct daxfs_branch *b, u64 olddir, const char *oldname,
+		 size_t oldlen, u64 newdir, const char *newname, size_t newlen,
+		 u32 flags, u64 *victim)
+{
+	struct side from = { .dir = olddir, .name = oldname, .len = oldlen };
+	struct side to = { .dir = newdir, .name = newname, .len = newlen };
+	int rc = check_name(newname, newlen);
+
+	if (victim)
+		*victim = 0;
+	if (!rc && (flags & DAXFS_RENAME_NOREPLACE) &&
+	    (flags & DAXFS_RENAME_EXCHANGE))
+		rc = -EINVAL;
+	if (rc)
+		return rc;
+	port_write_lock(&b->lock);
+	rc = rename_locked(b, &from, &to, flags, victim);
+	port_write_unlock(&b->lock);
+	return rc;
+}

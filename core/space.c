@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Segments and blocks. A segment belongs to one branch; which of a DATA
+ * segment's blocks are in use is not on media but follows from the extents, so
+ * a crash can leak nothing.
+ */
+#include "internal.h"
+
+static u32 seg_of(const struct daxfs_region *r, u64 off)
+{
+	return (u32)((off - r->seg_data) / r->seg_size);
+}
+
+static u64 full_mask(const struct daxfs_region *r)
+{
+	return r->seg_blocks == 64 ? ~0ull : (1ull << r->seg_blocks) - 1;
+}
+
+/* ---- Lists of a branch's segments (its lock) ------------------------------- */
+
+static void seg_list_add(struct daxfs_branch *b, u32 s, enum seg_list l)
+{
+	struct seg *seg = b->r->seg;
+
+	seg[s].listed = l + 1u;
+	seg[s].prev = NO_SEGMENT;
+	seg[s].next = b->lists[l];
+	if (seg[s].next != NO_SEGMENT)
+		seg[seg[s].next].prev = s;
+	b->lists[l] = s;
+}
+
+static void seg_list_del(struct daxfs_branch *b, u32 s)
+{
+	struct seg *seg = b->r->seg;
+
+	if (seg[s].prev != NO_SEGMENT)
+		seg[seg[s].prev].next = seg[s].next;
+	else
+		b->lists[seg[s].listed - 1] = seg[s].next;
+	if (seg[s].next != NO_SEGMENT)
+		seg[seg[s].next].prev = seg[s].prev;
+	seg[s].listed = 0;
+}
+
+u32 seg_list_last(const struct daxfs_branch *b, enum seg_list l)
+{
+	u32 s = b->lists[l];
+
+	while (s != NO_SEGMENT && b->r->seg[s].next != NO_SEGMENT)
+		s = b->r->seg[s].next;
+	return s;
+}
+
+/* ---- Free segments ----------------------------------------------------------- */
+
+static bool is_free(const struct daxfs_region *r, u32 s)
+{
+	return r->seg_free[s / 64] >> (s % 64) & 1;
+}
+
+/* space_lock held. NO_SEGMENT when none is free. */
+static u32 find_free(struct daxfs_region *r, u32 near)
+{
+	u32 words = (r->seg_count + 63) / 64, w = r->seg_hint / 64;
+
+	if (near < r->seg_count && is_free(r, near))
+		return near;
+	for (u32 i = 0; i <= words; i++, w = w + 1 < words ? w + 1 : 0) {
+		u64 bits = r->seg_free[w];
+
+		if (!i)
+			bits &= ~0ull << (r->seg_hint % 64);
+		if (bits)
+			return w * 64 + (u32)__builtin_ctzll(bits);
+	}
+	return NO_SEGMENT;
+}
+
+/*
+ * Take a free segment while more than `keep` are left. On media it is the
+ * branch's but of no kind yet, which a crash turns back into free.
+ */
+static u32 segment_take(struct daxfs_branch *b, u32 near, u32 keep)
+{
+	struct daxfs_region *r = b->r;
+	u32 s = NO_SEGMENT;
+
+	port_lock(&r->space_lock);
+	if (r->free_segs > keep)
+		s = find_free(r, near);
+	if (s != NO_SEGMENT) {
+		r->seg_free[s / 64] &= ~(1ull << (s % 64));
+		r->free_segs--;
+		r->seg_hint = s + 1 < r->seg_count ? s + 1 : 0;
+		port_store(&r->seg[s].owner, b);
+		r->seg[s].used = 0;
+	}
+	port_unlock(&r->space_lock);
+	if (s != NO_SEGMENT)
+		port_store(&r->segs[s].owner, cpu_to_le64(b->id));
+	return s;
+}
+
+/* Give segments [s, s+n) back, first their memory, then themselves. */
+static void segment_give(struct daxfs_region *r, u32 s, u32 n)
+{
+	for (u32 i = s; i < s + n; i++) {
+		port_store(&r->segs[i].kind, 0);
+		r->segs[i].order = 0;
+		port_store(&r->segs[i].owner, 0);
+	}
+	/* a failure only keeps memory that will be reused */
+	if (r->bk.discard)
+		r->bk.discard(r->bk.priv, seg_offset(r, s),
+			      (u64)n * r->seg_size);
+	port_lock(&r->space_lock);
+	for (u32 i = s; i < s + n; i++) {
+		port_store(&r->seg[i].owner, NULL);
+		r->seg_free[i / 64] |= 1ull << (i % 64);
+		r->free_segs++;
+	}
+	port_unlock(&r->space_lock);
+}
+
+/* ---- Blocks -------------------------------------------------------------------- */
+
+static void count_blocks(struct daxfs_branch *b, s64 n)
+{
+	b->blocks += (u64)n;
+	port_fetch_add(&b->r->data_blocks, (u64)n);
+}
+
+/* Take the free run that begins at block `i` of segment s. */
+static u32 take_run(struct daxfs_branch *b, u32 s, u32 i, u32 want, u64 *off)
+{
+	struct daxfs_region *r = b->r;
+	struct seg *seg = &r->seg[s];
+	u32 n = 0;
+
+	while (n < want && i + n < r->seg_blocks && !(seg->used >> (i + n) & 1))
+		seg->used |= 1ull << (i + n++);
+	*off = seg_offset(r, s) + (u64)i * BLOCK;
+	if (seg->used == full_mask(r) && seg->listed == SEG_PARTIAL + 1) {
+		seg_list_del(b, s);
+		seg_list_add(b, s, SEG_FULL);
+	}
+	count_blocks(b, n);
+	return n;
+}
+
+/* A new data segment, next to `after` where that is free. */
+static u32 new_data_segment(struct daxfs_branch *b, u32 near)
+{
+	struct daxfs_region *r = b->r;
+	u32 s = segment_take(b, near, r->reserve);
+
+	if (s == NO_SEGMENT)
+		return s;
+	r->segs[s].order = 0;
+	port_store(&r->segs[s].kind, cpu_to_le32(DAXFS_SEGMENT_DATA));
+	seg_list_add(b, s, SEG_PARTIAL);
+	return s;
+}
+
+u32 block_alloc(struct daxfs_branch *b, u32 want, u64 after, u64 *off)
+{
+	struct daxfs_region *r = b->r;
+	u32 near = NO_SEGMENT, s, i;
+
+	if (after >= r->seg_data && seg_of(r, after) < r->seg_count) {
+		s = seg_of(r, after);
+		i = (u32)((after - seg_offset(r, s)) / BLOCK);
+		if (port_load(&r->seg[s].owner) == b && r->seg[s].listed &&
+		    r->seg[s].listed != SEG_LOG + 1 &&
+		    !(r->seg[s].used >> i & 1))
+			return take_run(b, s, i, want, off);
+		near = i ? s + 1 : s;
+	}
+	/* long runs start a segment; short ones fill those there are */
+	s = want < r->seg_blocks ? b->lists[SEG_PARTIAL] : NO_SEGMENT;
+	if (s == NO_SEGMENT)
+		s = new_data_segment(b, near);
+	if (s == NO_SEGMENT)
+		s = b->lists[SEG_PARTIAL];
+	if (s == NO_SEGMENT)
+		return 0;
+	i = (u32)__builtin_ctzll(~r->seg[s].used);
+	return take_run(b, s, i, want, off);
+}
+
+u32 block_alloc_run(struct daxfs_branch *b, u32 want, u64 *off)
+{
+	u32 s = new_data_segment(b, NO_SEGMENT);
+
+	return s == NO_SEGMENT ? 0 : take_run(b, s, 0, want, off);
+}
+
+void block_free(struct daxfs_branch *b, u64 off, u64 len)
+{
+	struct daxfs_region *r = b->r;
+
+	for (u64 end = off + len; off < end; off += BLOCK) {
+		u32 s = seg_of(r, off);
+		struct seg *seg = &r->seg[s];
+
+		seg->used &= ~(1ull << ((off - seg_offset(r, s)) / BLOCK));
+		count_blocks(b, -1);
+		if (seg->listed == SEG_FULL + 1) {
+			seg_list_del(b, s);
+			seg_list_add(b, s, SEG_PARTIAL);
+		}
+		if (!seg->used) {
+			seg_list_del(b, s);
+			segment_give(r, s, 1);
+		}
+	}
+}
+
+int block_claim(struct daxfs_branch *b, u64 off, u64 len)
+{
+	struct daxfs_region *r = b->r;
+
+	for (u64 end = off + len; off < end; off += BLOCK) {
+		u32 s = seg_of(r, off);
+		u64 bit = 1ull << ((off - seg_offset(r, s)) / BLOCK);
+
+		if (r->seg[s].owner != b ||
+		    r->seg[s].listed != SEG_PARTIAL + 1 ||
+		    (r->seg[s].used & bit))
+			return -EUCLEAN;
+		r->seg[s].used |= bit;
+		count_blocks(b, 1);
+	}
+	return 0;
+}
+
+u64 block_owned(const struct daxfs_branch *b, u64 off, u64 len, bool *own)
+{
+	const struct daxfs_region *r = b->r;
+	u64 done = 0;
+
+	*own = false;
+	if (off < r->seg_data || !r->segmented)
+		return len;
+	while (done < len) {
+		u32 s = seg_of(r, off + done);
+		bool mine = port_load(&r->seg[s].owner) == b;
+
+		if (!done)
+			*own = mine;
+		else if (mine != *own)
+			break;
+		done = seg_offset(r, s) + r->seg_size - off;
+	}
+	return done < len ? done : len;
+}
+
+/* ---- Log segments ---------------------------------------------------------------- */
+
+int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out)
+{
+	struct daxfs_region *r = b->r;
+	struct daxfs_log_header *h;
+	u32 s = segment_take(b, NO_SEGMENT, reserve ? 0 : r->reserve);
+	u64 order;
+
+	if (s == NO_SEGMENT)
+		return -ENOSPC;
+	port_lock(&r->space_lock);
+	order = r->next_order++;
+	port_store(&r->sb->next_segment_order, cpu_to_le64(r->next_order));
+	port_unlock(&r->space_lock);
+	h = at(r, seg_offset(r, s));
+	memset(h, 0, sizeof(*h));
+	h->magic = cpu_to_le32(DAXFS_LOG_MAGIC);
+	h->owner = cpu_to_le64(b->id);
+	h->order = cpu_to_le64(order);
+	h->crc = cpu_to_le32(log_header_crc(h));
+	h->tail = cpu_to_le64(sizeof(*h));
+	r->segs[s].order = h->order;
+	port_store(&r->segs[s].kind, cpu_to_le32(DAXFS_SEGMENT_LOG));
+	seg_list_add(b, s, SEG_LOG);
+	b->log_bytes += r->seg_size;
+	*out = s;
+	return 0;
+}
+
+/* ---- Whole branches --------------------------------------------------------------- */
+
+void space_adopt(struct daxfs_branch *b, u32 s, u32 kind)
+{
+	struct daxfs_region *r = b->r;
+
+	r->seg[s].owner = b;
+	r->seg_free[s / 64] &= ~(1ull << (s % 64));
+	r->free_segs--;
+	if (kind == DAXFS_SEGMENT_LOG)
+		b->log_bytes += r->seg_size;
+	seg_list_add(b, s, kind == DAXFS_SEGMENT_LOG ? SEG_LOG : SEG_PARTIAL);
+}
+
+void space_trim(struct daxfs_branch *b)
+{
+	struct daxfs_region *r = b->r;
+	u32 s, next;
+
+	for (s = b->lists[SEG_PARTIAL]; s != NO_SEGMENT; s = next) {
+		next = r->seg[s].next;
+		if (r->seg[s].used == full_mask(r)) {
+			seg_list_del(b, s);
+			seg_list_add(b, s, SEG_FULL);
+		} else if (!r->seg[s].used && !r->readonly) {
+			seg_list_del(b, s);
+			segment_give(r, s, 1);
+		}
+	}
+}
+
+void space_release(struct daxfs_branch *b)
+{
+	struct daxfs_region *r = b->r;
+
+	count_blocks(b, -(s64)b->blocks);
+	b->log_bytes = 0;
+	for (u32 l = 0; l < SEG_LISTS; l++) {
+		u32 s = b->lists[l];
+
+		b->lists[l] = NO_SEGMENT;
+		while (s != NO_SEGMENT) {
+			u32 first = s, n = 1;
+
+			/* neighbours, newest first, go back in one piece */
+			while (r->seg[first].next != NO_SEGMENT &&
+			       r->seg[first].next + 1 == first) {
+				r->seg[first].listed = 0;
+				first = r->seg[first].next;
+				n++;
+			}
+			r->seg[first].listed = 0;
+			s = r->seg[first].next;
+			segment_give(r, first, n);
+		}
+	}
+}
+
+void space_move(struct daxfs_branch *to, struct daxfs_branch *from)
+{
+	struct daxfs_region *r = to->r;
+
+	for (u32 l = 0; l < SEG_LISTS; l++) {
+		for (u32 s = from->lists[l], next; s != NO_SEGMENT; s = next) {
+			next = r->seg[s].next;
+			port_store(&r->seg[s].owner, to);
+			seg_list_add(to, s, l);
+		}
+		from->lists[l] = NO_SEGMENT;
+	}
+	to->blocks += from->blocks;
+	to->log_bytes += from->log_bytes;
+	from->blocks = 0;
+	from->log_bytes = 0;
+}
+
+/* ---- Open -------------------------------------------------------------------------- */
+
+int space_open(struct daxfs_region *r)
+{
+	u32 words = (r->seg_count + 63) / 64;
+
+	r->seg = port_zalloc(r->seg_count * sizeof(*r->seg));
+	r->seg_free = port_zalloc(words * sizeof(u64));
+	if (!r->seg || !r->seg_free)
+		return -ENOMEM;
+	for (u32 s = 0; s < r->seg_count; s++)
+		r->seg_free[s / 64] |= 1ull << (s % 64);
+	r->free_segs = r->seg_count;
+	r->reserve = r->seg_count / 16 < 16 ? r->seg_count / 16 : 16;
+	if (!r->reserve)
+		r->reserve = 1;
+	return 0;
+}
+
+void space_close(struct daxfs_region *r)
+{
+	port_free(r->seg);
+	port_free(r->seg_free);
+	r->seg = NULL;
+	r->seg_free = NULL;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What view.c (looking up) and apply.c (changing) share. */
+#ifndef DAXFS_VIEW_H
+#define DAXFS_VIEW_H
+
+#include "internal.h"
+
+#define INODE_NODE 2048u
+
+/*
+ * The tree's item for a name. False: there is none, and *key is where it can
+ * be put; its low byte is 0xff at most unless 256 names share one hash.
+ */
+bool dirent_find(const struct daxfs_branch *b, u64 dir, const char *name,
+		 size_t len, struct pkey *key, struct dirent_val *out);
+bool xattr_find(const struct daxfs_branch *b, u64 ino, const char *name,
+		size_t len, struct pkey *key, struct xattr_val *out);
+
+#endif
