@@ -72,19 +72,34 @@ static u32 max_cost(const struct view *v, u32 changes)
 	return most;
 }
 
+static int reserve(struct daxfs_branch *b, const struct demand *d)
+{
+	int rc = ppool_fill(&b->ipool,
+			    ptree_cost(&b->view.inodes, d->inodes));
+
+	if (!rc)
+		rc = ppool_fill(&b->pool,
+				max_cost(&b->view, d->small) + d->copies);
+	return rc;
+}
+
 int view_reserve(struct daxfs_branch *b, const struct daxfs_txn *t)
 {
 	const struct daxfs_rec *rec = NULL;
 	struct demand d = { 0 };
-	int rc;
 
 	while ((rec = rec_next(t, rec)))
 		demand_of(b, rec, &d);
-	rc = ppool_fill(&b->ipool, ptree_cost(&b->view.inodes, d.inodes));
-	if (!rc)
-		rc = ppool_fill(&b->pool,
-				max_cost(&b->view, d.small) + d.copies);
-	return rc;
+	return reserve(b, &d);
+}
+
+int view_reserve_sets(struct daxfs_branch *b, u64 ino, u64 off, u64 end)
+{
+	struct demand d = { 4, 8, 0 };
+
+	if (off < end)
+		d.copies = items_in(&b->view.extents, ino, off, end);
+	return reserve(b, &d);
 }
 
 /* ---- Inodes --------------------------------------------------------------------- */
@@ -141,21 +156,26 @@ static void bound_base(const struct daxfs_branch *b, u64 ino, struct dinode *in)
 		in->base_valid = orig.base_valid;
 }
 
+void view_set_inode(struct daxfs_branch *b, u64 ino, struct dinode *in)
+{
+	struct pkey k = { ino, 0 };
+
+	bound_base(b, ino, in);
+	if (!in_base(&b->r->base, ino) && !ptree_get(&b->view.inodes, k))
+		b->inodes++;
+	ptree_set(&b->view.inodes, &b->ipool, k, in);
+	set_orphan(b, ino, in->nlink == 0);
+	if (ino >= port_load(&b->r->next_inode))
+		port_store(&b->r->next_inode, ino + 1);
+}
+
 static void apply_inode(struct daxfs_branch *b,
 			const struct daxfs_rec_inode *rec)
 {
-	u64 ino = le64_to_cpu(rec->r.ino);
-	struct pkey k = { ino, 0 };
 	struct dinode in;
 
 	inode_from_rec(rec, &in);
-	bound_base(b, ino, &in);
-	if (!in_base(&b->r->base, ino) && !ptree_get(&b->view.inodes, k))
-		b->inodes++;
-	ptree_set(&b->view.inodes, &b->ipool, k, &in);
-	set_orphan(b, ino, in.nlink == 0);
-	if (ino >= port_load(&b->r->next_inode))
-		port_store(&b->r->next_inode, ino + 1);
+	view_set_inode(b, le64_to_cpu(rec->r.ino), &in);
 }
 
 /* ---- Extents ---------------------------------------------------------------------- */
@@ -240,38 +260,56 @@ static void extent_add(struct daxfs_branch *b, u64 ino, u64 off, u64 len,
 	ptree_set(&b->view.extents, &b->pool, key, &v);
 }
 
+void view_set_extent(struct daxfs_branch *b, u64 ino, u64 off, u64 len,
+		     u64 media)
+{
+	extent_cut(b, ino, off, off + len);
+	extent_add(b, ino, off, len, media);
+}
+
+void view_cut(struct daxfs_branch *b, u64 ino, u64 off, u64 end)
+{
+	extent_cut(b, ino, off, end);
+}
+
 static void apply_extent(struct daxfs_branch *b,
 			 const struct daxfs_rec_extent *e, bool map)
 {
 	u64 ino = le64_to_cpu(e->r.ino), off = le64_to_cpu(e->offset);
 	u64 len = le64_to_cpu(e->len);
 
-	extent_cut(b, ino, off, off + len);
 	if (map)
-		extent_add(b, ino, off, len, le64_to_cpu(e->media));
+		view_set_extent(b, ino, off, len, le64_to_cpu(e->media));
+	else
+		extent_cut(b, ino, off, off + len);
 }
 
 /* ---- Names ------------------------------------------------------------------------- */
 
-static void apply_dirent(struct daxfs_branch *b,
-			 const struct daxfs_rec_dirent *d)
+void view_set_dirent(struct daxfs_branch *b, u64 dir, const char *name,
+		     size_t len, u64 child, u32 mode)
 {
-	u64 dir = le64_to_cpu(d->r.ino);
-	const char *name = (const char *)(d + 1);
-	size_t len = le16_to_cpu(d->name_len);
 	struct dirent_val v = { 0 }, old;
 	struct pkey k;
 	bool there = dirent_find(b, dir, name, len, &k, &old);
 
-	v.child = le64_to_cpu(d->child);
+	v.child = child;
 	v.name = offset_of(b->r, name);
 	v.name_len = (u16)len;
-	v.mode = le32_to_cpu(d->mode) & S_IFMT;
+	v.mode = mode & S_IFMT;
 	if (v.child || (in_base(&b->r->base, dir) &&
 			base_lookup(&b->r->base, (u32)dir, name, len)))
 		ptree_set(&b->view.dirents, &b->pool, k, &v);
 	else if (there)
 		ptree_del(&b->view.dirents, &b->pool, k);
+}
+
+static void apply_dirent(struct daxfs_branch *b,
+			 const struct daxfs_rec_dirent *d)
+{
+	view_set_dirent(b, le64_to_cpu(d->r.ino), (const char *)(d + 1),
+			le16_to_cpu(d->name_len), le64_to_cpu(d->child),
+			le32_to_cpu(d->mode));
 }
 
 /* ---- Extended attributes -------------------------------------------------------------- */
@@ -280,6 +318,18 @@ static void free_value(struct daxfs_branch *b, const struct xattr_val *v)
 {
 	if (v->flags & XATTR_BLOCK)
 		free_blocks(b, v->value, block_ceil(v->value_len));
+}
+
+void view_set_target(struct daxfs_branch *b, u64 ino, const char *target,
+		     size_t len)
+{
+	struct xattr_val v = { 0 }, old;
+	struct pkey k;
+
+	xattr_find(b, ino, "", 0, &k, &old);
+	v.name = v.value = offset_of(b->r, target);
+	v.value_len = (u32)len;
+	ptree_set(&b->view.xattrs, &b->pool, k, &v);
 }
 
 static void apply_xattr(struct daxfs_branch *b, const struct daxfs_rec_xattr *x,

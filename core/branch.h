@@ -5,8 +5,6 @@
 
 #include "internal.h"
 
-#define NO_SLOT 0xffffffffu /* main of a region without a branch table */
-
 /* All of these need table_lock, or a region that nobody else knows yet. */
 
 struct daxfs_branch *branch_find(const struct daxfs_region *r,

@@ -207,7 +207,7 @@ static int replay_branch(struct opening *o, struct daxfs_branch *b)
 				       "is nested too deeply", b->depth);
 	}
 	rc = log_replay(b, o->msg);
-	if (!rc)
+	if (!rc && o->r->segmented)
 		rc = view_claim_blocks(b, o->msg);
 	if (!rc)
 		space_trim(b);

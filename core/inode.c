@@ -54,7 +54,7 @@ void kill_priv(struct daxfs_branch *b, u64 ino, struct dinode *in)
 	static const char cap[] = "security.capability";
 	struct xattr_ref ref;
 
-	if (!S_ISREG(in->mode))
+	if (S_ISDIR(in->mode))
 		return;
 	in->mode &= ~(u32)S_ISUID;
 	if (in->mode & S_IXGRP)

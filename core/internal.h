@@ -7,6 +7,7 @@
 #include "ptree.h"
 
 #define NO_SEGMENT 0xffffffffu
+#define NO_SLOT 0xffffffffu /* main of a region without a branch table */
 
 /* ---- In-memory forms ------------------------------------------------------- */
 
@@ -178,7 +179,8 @@ struct daxfs_branch {
 	struct ppool pool;  /* small nodes */
 	struct ppool ipool; /* inode nodes */
 	struct txn *txn;
-	bool replaying;
+	u32 compact_at; /* log segments that start the next compaction */
+	bool replaying; /* records repeat what is: they free no blocks */
 };
 
 static inline void *at(const struct daxfs_region *r, u64 off)
@@ -248,6 +250,8 @@ int block_claim(struct daxfs_branch *b, u64 off, u64 len);
 u64 block_owned(const struct daxfs_branch *b, u64 off, u64 len, bool *own);
 /* A fresh log segment with its header written; may dip into the reserve. */
 int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out);
+/* Log segments whose order is below `start` become free. */
+void segment_free_logs(struct daxfs_branch *b, u64 start);
 /* All segments of an ended branch become free. */
 void space_release(struct daxfs_branch *b);
 /* All segments of `from` become `to`'s, in memory (media: branch_end.c). */
@@ -349,6 +353,8 @@ void txn_xattr(struct daxfs_branch *b, u64 ino, const char *name, size_t len,
 void txn_noxattr(struct daxfs_branch *b, u64 ino, const char *name, size_t len);
 /* Log and apply all records or none. */
 int txn_commit(struct daxfs_branch *b);
+/* The same without ever compacting first: for compaction itself. */
+int txn_append(struct daxfs_branch *b);
 void txn_free(struct daxfs_branch *b);
 
 /* ---- log.c ---------------------------------------------------------------------- */
@@ -357,8 +363,15 @@ void txn_free(struct daxfs_branch *b);
 int log_append(struct daxfs_branch *b, struct daxfs_txn *t, bool frees,
 	       struct daxfs_txn **stored);
 void log_publish(struct daxfs_branch *b);
+/* An entry of `size` fits without a new segment. */
+bool log_has_room(const struct daxfs_branch *b, u32 size);
+/* v4log.c: the same for the log of a version 4 image, which is read-only. */
+int v4_replay(struct daxfs_branch *b, struct daxfs_message *msg);
 /* Check and apply all entries of b's log segments, which space.c has listed. */
 int log_replay(struct daxfs_branch *b, struct daxfs_message *msg);
+
+/* compact.c: shorten the log where that has become worth it. */
+void log_compact(struct daxfs_branch *b);
 
 /* ---- branch.c ------------------------------------------------------------------- */
 

@@ -7,6 +7,12 @@ static struct daxfs_log_header *header(const struct daxfs_region *r, u32 s)
 	return at(r, seg_offset(r, s));
 }
 
+bool log_has_room(const struct daxfs_branch *b, u32 size)
+{
+	return b->log.seg != NO_SEGMENT &&
+	       b->log.tail + size <= b->r->seg_size;
+}
+
 int log_append(struct daxfs_branch *b, struct daxfs_txn *t, bool frees,
 	       struct daxfs_txn **stored)
 {
@@ -16,7 +22,7 @@ int log_append(struct daxfs_branch *b, struct daxfs_txn *t, bool frees,
 
 	if (size > r->seg_size - sizeof(struct daxfs_log_header))
 		return -EFBIG;
-	if (b->log.seg == NO_SEGMENT || b->log.tail + size > r->seg_size) {
+	if (!log_has_room(b, size)) {
 		rc = segment_alloc_log(b, frees, &b->log.seg);
 		if (rc)
 			return rc;
@@ -60,6 +66,8 @@ int log_replay(struct daxfs_branch *b, struct daxfs_message *msg)
 	struct daxfs_region *r = b->r;
 	int rc = 0;
 
+	if (!r->segmented)
+		return v4_replay(b, msg);
 	b->replaying = true;
 	/* the list is newest first; its other end is reached by prev */
 	for (u32 s = seg_list_last(b, SEG_LOG); s != NO_SEGMENT && !rc;

@@ -286,6 +286,20 @@ int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out)
 	return 0;
 }
 
+void segment_free_logs(struct daxfs_branch *b, u64 start)
+{
+	struct daxfs_region *r = b->r;
+
+	for (u32 s = b->lists[SEG_LOG], next; s != NO_SEGMENT; s = next) {
+		next = r->seg[s].next;
+		if (le64_to_cpu(r->segs[s].order) >= start)
+			continue;
+		seg_list_del(b, s);
+		b->log_bytes -= r->seg_size;
+		segment_give(r, s, 1);
+	}
+}
+
 /* ---- Whole branches --------------------------------------------------------------- */
 
 void space_adopt(struct daxfs_branch *b, u32 s, u32 kind)

@@ -185,7 +185,7 @@ static int commit(struct daxfs_branch *b, struct txn *t)
 	return 0;
 }
 
-int txn_commit(struct daxfs_branch *b)
+int txn_append(struct daxfs_branch *b)
 {
 	struct txn *t = b->txn;
 	int rc = commit(b, t);
@@ -198,6 +198,14 @@ int txn_commit(struct daxfs_branch *b)
 		t->cap = 0;
 	}
 	return rc;
+}
+
+int txn_commit(struct daxfs_branch *b)
+{
+	/* compaction is worth looking at when the log needs a segment */
+	if (!log_has_room(b, b->txn->len))
+		log_compact(b);
+	return txn_append(b);
 }
 
 void txn_free(struct daxfs_branch *b)

@@ -16,4 +16,19 @@ bool dirent_find(const struct daxfs_branch *b, u64 dir, const char *name,
 bool xattr_find(const struct daxfs_branch *b, u64 ino, const char *name,
 		size_t len, struct pkey *key, struct xattr_val *out);
 
+/*
+ * Single changes, after view_reserve_sets(); names and targets lie in the
+ * region. apply.c says what each does to the trees.
+ */
+void view_set_inode(struct daxfs_branch *b, u64 ino, struct dinode *in);
+void view_set_dirent(struct daxfs_branch *b, u64 dir, const char *name,
+		     size_t len, u64 child, u32 mode);
+void view_set_extent(struct daxfs_branch *b, u64 ino, u64 off, u64 len,
+		     u64 media);
+void view_cut(struct daxfs_branch *b, u64 ino, u64 off, u64 end);
+void view_set_target(struct daxfs_branch *b, u64 ino, const char *target,
+		     size_t len);
+/* Memory for four inodes, eight other items and a cut of [off, end). */
+int view_reserve_sets(struct daxfs_branch *b, u64 ino, u64 off, u64 end);
+
 #endif

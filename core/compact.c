@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Compaction of a branch's log: what differs from the parent is written once
+ * more, then everything before it is dead.
+ *
+ * Records are states, so replaying the old log and any part of the new one
+ * gives the same view: a crash or a full region half-way loses nothing. The
+ * switch is the single store to the entry's log_start.
+ */
+#include "branch.h"
+#include "view.h"
+
+#define COMPACT_MIN 16u /* log segments before the first compaction */
+#define BATCH 16384u    /* bytes of records in one transaction */
+
+struct compaction {
+	struct daxfs_branch *b;
+	const struct view *own, *old; /* as they were; the parent's */
+};
+
+/* Commit the batch when it is long enough, or in any case. */
+static int flush(struct daxfs_branch *b, bool all)
+{
+	int rc;
+
+	if (!b->txn->records || (!all && b->txn->len < BATCH))
+		return 0;
+	b->txn->frees = true; /* it will give back more than it takes */
+	rc = txn_append(b);
+	return rc ? rc : txn_begin(b);
+}
+
+/* ---- Inodes ------------------------------------------------------------------ */
+
+static int put_inode(void *arg, struct pkey k, const void *v)
+{
+	const struct compaction *c = arg;
+	const struct dinode *in = v, *old = ptree_get(&c->old->inodes, k);
+
+	if (old && !memcmp(old, in, sizeof(*in)))
+		return 0;
+	if (in->mode)
+		txn_inode(c->b, k.hi, in);
+	else
+		txn_forget(c->b, k.hi);
+	return flush(c->b, false);
+}
+
+static int put_no_inode(void *arg, struct pkey k, const void *v)
+{
+	const struct compaction *c = arg;
+
+	(void)v;
+	if (ptree_get(&c->own->inodes, k))
+		return 0;
+	txn_forget(c->b, k.hi);
+	return flush(c->b, false);
+}
+
+/* ---- Names ------------------------------------------------------------------- */
+
+static int put_dirent(void *arg, struct pkey k, const void *v)
+{
+	const struct compaction *c = arg;
+	const struct dirent_val *d = v, *old = ptree_get(&c->old->dirents, k);
+
+	if (old && !memcmp(old, d, sizeof(*d)))
+		return 0;
+	txn_dirent(c->b, k.hi, at(c->b->r, d->name), d->name_len, d->child,
+		   d->mode);
+	return flush(c->b, false);
+}
+
+static int put_no_dirent(void *arg, struct pkey k, const void *v)
+{
+	const struct compaction *c = arg;
+	const struct dirent_val *old = v;
+	struct dirent_val found;
+	struct pkey key;
+
+	if (dirent_find(c->b, k.hi, at(c->b->r, old->name), old->name_len, &key,
+			&found))
+		return 0;
+	txn_dirent(c->b, k.hi, at(c->b->r, old->name), old->name_len, 0, 0);
+	return flush(c->b, false);
+}
+
+/* ---- Extents ------------------------------------------------------------------ */
+
+/* Extents of the parent that are not here as they are there: gone first. */
+static int put_no_extent(void *arg, struct pkey k, const void *v)
+{
+	const struct compaction *c = arg;
+	const struct extent_val *old = v, *e = ptree_get(&c->own->extents, k);
+
+	if (e && !memcmp(e, old, sizeof(*e)))
+		return 0;
+	txn_unmap(c->b, k.hi, k.lo, old->len);
+	return flush(c->b, false);
+}
+
+static int put_extent(void *arg, struct pkey k, const void *v)
+{
+	const struct compaction *c = arg;
+	const struct extent_val *e = v, *old = ptree_get(&c->old->extents, k);
+
+	if (old && !memcmp(e, old, sizeof(*e)))
+		return 0;
+	txn_extent(c->b, k.hi, k.lo, e->len, e->media);
+	return flush(c->b, false);
+}
+
+/* ---- Extended attributes --------------------------------------------------------- */
+
+static int put_xattr(void *arg, struct pkey k, const void *v)
+{
+	const struct compaction *c = arg;
+	const struct xattr_val *x = v, *old = ptree_get(&c->old->xattrs, k);
+	const char *name = at(c->b->r, x->name);
+
+	if (old && !memcmp(old, x, sizeof(*x)))
+		return 0;
+	if (x->flags & XATTR_GONE)
+		txn_noxattr(c->b, k.hi, name, x->name_len);
+	else
+		txn_xattr(c->b, k.hi, name, x->name_len, at(c->b->r, x->value),
+			  x->value_len, x->flags & XATTR_BLOCK ? x->value : 0);
+	return flush(c->b, false);
+}
+
+static int put_no_xattr(void *arg, struct pkey k, const void *v)
+{
+	const struct compaction *c = arg;
+	const struct xattr_val *old = v;
+	struct xattr_val found;
+	struct pkey key;
+
+	if (xattr_find(c->b, k.hi, at(c->b->r, old->name), old->name_len, &key,
+		       &found))
+		return 0;
+	txn_noxattr(c->b, k.hi, at(c->b->r, old->name), old->name_len);
+	return flush(c->b, false);
+}
+
+/* ---- All of it --------------------------------------------------------------------- */
+
+typedef int (*walk_fn)(void *arg, struct pkey k, const void *v);
+
+/* What is gone, then what is. */
+static int diff(struct compaction *c, const struct ptree *own,
+		const struct ptree *old, walk_fn gone, walk_fn here)
+{
+	int rc = ptree_walk_unshared(old, own, gone, c);
+
+	return rc ? rc : ptree_walk_unshared(own, old, here, c);
+}
+
+static int write_state(struct compaction *c)
+{
+	const struct view *o = c->own, *p = c->old;
+	int rc = txn_begin(c->b);
+
+	if (!rc)
+		rc = diff(c, &o->inodes, &p->inodes, put_no_inode, put_inode);
+	if (!rc)
+		rc = diff(c, &o->dirents, &p->dirents, put_no_dirent,
+			  put_dirent);
+	if (!rc)
+		rc = diff(c, &o->extents, &p->extents, put_no_extent,
+			  put_extent);
+	if (!rc)
+		rc = diff(c, &o->xattrs, &p->xattrs, put_no_xattr, put_xattr);
+	return rc ? rc : flush(c->b, true);
+}
+
+static int compact(struct daxfs_branch *b)
+{
+	struct daxfs_region *r = b->r;
+	struct compaction c = { .b = b, .old = &b->parent->view };
+	struct view own;
+	u64 start;
+	int rc;
+
+	port_lock(&r->space_lock);
+	start = r->next_order;
+	port_unlock(&r->space_lock);
+	view_clone(&own, &b->view);
+	c.own = &own;
+	b->log.seg = NO_SEGMENT;
+	b->replaying = true; /* the blocks named again are not to be freed */
+	rc = write_state(&c);
+	b->replaying = false;
+	view_drop(&own);
+	/* the new log is durable before the old one dies, and that before reuse */
+	if (!rc)
+		rc = daxfs_region_sync(r);
+	if (!rc) {
+		port_store(&branch_entry(b)->log_start, cpu_to_le64(start));
+		rc = daxfs_region_sync(r);
+	}
+	if (!rc)
+		segment_free_logs(b, start);
+	return rc;
+}
+
+void log_compact(struct daxfs_branch *b)
+{
+	struct txn *saved = b->txn;
+	u32 segs = (u32)(b->log_bytes / b->r->seg_size);
+
+	if (!b->compact_at)
+		b->compact_at = COMPACT_MIN;
+	if (segs < b->compact_at)
+		return;
+	/* the caller's transaction waits */
+	b->txn = NULL;
+	/* on failure the old log goes on; try again when it has doubled */
+	(void)compact(b);
+	txn_free(b);
+	b->txn = saved;
+	segs = (u32)(b->log_bytes / b->r->seg_size);
+	b->compact_at = 2 * segs > COMPACT_MIN ? 2 * segs : COMPACT_MIN;
+}
