@@ -210,10 +210,11 @@ int daxfs_branch_create(struct daxfs_region *r, const char *name,
 
 	if (rc)
 		return rc;
-	if (r->readonly)
-		return -EROFS;
 	port_lock(&r->table_lock);
-	rc = create(r, name, parent, flags);
+	if (r->readonly)
+		rc = region_upgrade(r);
+	if (!rc)
+		rc = create(r, name, parent, flags);
 	port_unlock(&r->table_lock);
 	return rc;
 }

@@ -264,6 +264,24 @@ static inline u64 seg_offset(const struct daxfs_region *r, u32 s)
 	return r->seg_data + (u64)s * r->seg_size;
 }
 
+/* ---- super.c, upgrade.c ------------------------------------------------------ */
+
+/* Small segments waste little; large regions need fewer of them. */
+u32 pick_segment_size(u64 total);
+/*
+ * How many segments of `size`, with their table, fit into [delta, end); 0: too
+ * few to be of use. *data: where segment 0 begins.
+ */
+u32 segments_fit(u64 delta, u64 end, u32 size, u64 *data);
+/* Take over the region's segment fields from the superblock. */
+int region_use_segments(struct daxfs_region *r);
+/*
+ * A version 4 region without logs, about to get its first branch: give it
+ * segments. table_lock held. -EROFS: it has logs, or no room.
+ */
+int region_upgrade(struct daxfs_region *r);
+bool region_can_upgrade(const struct daxfs_region *r);
+
 /* ---- view.c: what records mean ------------------------------------------------ */
 
 void view_init(struct view *v);

@@ -489,7 +489,7 @@ int ptree_walk_unshared(const struct ptree *t, const struct ptree *old,
 	u32 index[PTREE_MAX_HEIGHT], depth = 0;
 	int rc;
 
-	if (!t->root || t->root == old->root)
+	if (!t->root || shared_with(old, t, t->root))
 		return 0;
 	path[0] = t->root;
 	index[0] = 0;

@@ -23,6 +23,19 @@ static int open_base(struct daxfs_region *r, bool full,
 	return rc;
 }
 
+int region_use_segments(struct daxfs_region *r)
+{
+	const struct daxfs_super *sb = r->sb;
+
+	r->segs = at(r, le64_to_cpu(sb->segment_table_offset));
+	r->seg_count = le32_to_cpu(sb->segment_count);
+	r->seg_size = le32_to_cpu(sb->segment_size);
+	r->seg_blocks = r->seg_size / DAXFS_BLOCK_SIZE;
+	r->seg_data = le64_to_cpu(sb->segment_data_offset);
+	r->next_order = le64_to_cpu(sb->next_segment_order);
+	return space_open(r);
+}
+
 static int open_delta(struct daxfs_region *r, struct daxfs_message *msg)
 {
 	const struct daxfs_super *sb = r->sb;
@@ -37,21 +50,17 @@ static int open_delta(struct daxfs_region *r, struct daxfs_message *msg)
 		r->readonly = true;
 	if (!r->segmented)
 		return r->slots ? check_branch_table(r, msg) : 0;
-	r->segs = at(r, le64_to_cpu(sb->segment_table_offset));
-	r->seg_count = le32_to_cpu(sb->segment_count);
-	r->seg_size = le32_to_cpu(sb->segment_size);
-	r->seg_blocks = r->seg_size / DAXFS_BLOCK_SIZE;
-	r->seg_data = le64_to_cpu(sb->segment_data_offset);
-	r->next_order = le64_to_cpu(sb->next_segment_order);
 	if (sb->commit_branch && r->readonly) {
 		message(msg,
 			"region stopped in the middle of a commit: open it writable once to finish that");
 		return -EROFS;
 	}
+	rc = region_use_segments(r);
+	if (rc)
+		return rc;
 	if (sb->commit_branch)
 		commit_redo(r);
-	rc = check_branch_table(r, msg);
-	return rc ? rc : space_open(r);
+	return check_branch_table(r, msg);
 }
 
 static void free_region(struct daxfs_region *r)
@@ -138,8 +147,8 @@ void daxfs_region_info(struct daxfs_region *r, struct daxfs_region_info *out)
 	out->commit_sequence = le64_to_cpu(sb->commit_sequence);
 	out->next_inode = port_load(&r->next_inode);
 	memcpy(out->uuid, sb->uuid, sizeof(out->uuid));
-	out->readonly = r->readonly;
 	port_lock(&r->table_lock);
+	out->readonly = r->readonly && !region_can_upgrade(r);
 	out->branches = r->branches;
 	port_unlock(&r->table_lock);
 	port_lock(&r->space_lock);

@@ -11,13 +11,31 @@ u64 daxfs_base_start(u32 branches)
 }
 
 /* Small segments waste little; large regions need fewer of them. */
-static u32 pick_segment_size(u64 total)
+u32 pick_segment_size(u64 total)
 {
 	if (total > 256ull << 30)
 		return DAXFS_SEGMENT_MAX;
 	if (total > 64ull << 30)
 		return 2 * DAXFS_SEGMENT_MIN;
 	return DAXFS_SEGMENT_MIN;
+}
+
+u32 segments_fit(u64 delta, u64 end, u32 size, u64 *data)
+{
+	u64 room = end > delta ? end - delta : 0;
+	u64 n = room / (size + sizeof(struct daxfs_segment_entry));
+
+	if (n > 0xfffffff0u)
+		n = 0xfffffff0u;
+	/* the table and the alignment of segment 0 may cost a few of them */
+	for (; n >= MIN_SEGMENTS; n--) {
+		*data = delta + n * sizeof(struct daxfs_segment_entry) + size -
+			1;
+		*data -= *data % size;
+		if (*data + n * size <= end)
+			return (u32)n;
+	}
+	return 0;
 }
 
 struct layout {
@@ -28,35 +46,21 @@ struct layout {
 static int plan(const struct daxfs_format_params *p, struct layout *l,
 		struct daxfs_message *msg)
 {
-	u64 room, n;
-
 	l->base = daxfs_base_start(p->branches);
 	l->delta = l->base + p->base_size;
 	l->segment_size = p->segment_size ? p->segment_size
 					  : pick_segment_size(p->total_size);
 	if (!p->branches)
 		return 0;
-	room = p->total_size > l->delta ? p->total_size - l->delta : 0;
-	n = room / (l->segment_size + sizeof(struct daxfs_segment_entry));
-	if (n > 0xfffffff0u)
-		n = 0xfffffff0u;
-	/* the table and the alignment of segment 0 may cost a few of them */
-	for (;; n--) {
-		l->data = l->delta + n * sizeof(struct daxfs_segment_entry) +
-			  l->segment_size - 1;
-		l->data -= l->data % l->segment_size;
-		if (n < MIN_SEGMENTS ||
-		    l->data + n * l->segment_size <= p->total_size)
-			break;
-	}
-	if (n < MIN_SEGMENTS) {
+	l->segments = segments_fit(l->delta, p->total_size, l->segment_size,
+				   &l->data);
+	if (!l->segments) {
 		message(msg,
 			"size %llu is too small: base image and tables need at least %llu bytes",
 			(unsigned long long)p->total_size,
 			(unsigned long long)daxfs_min_size(p));
 		return -EINVAL;
 	}
-	l->segments = (u32)n;
 	return 0;
 }
 

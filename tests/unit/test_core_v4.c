@@ -303,6 +303,39 @@ static void test_branch(void **state)
 	daxfs_region_close(r);
 }
 
+/* As mkdaxfs of version 4 leaves it: no branch yet. Ours may then write. */
+static void test_upgrade(void **state)
+{
+	struct daxfs_new n = { .mode = S_IFREG | 0600 };
+	struct daxfs_region_info info;
+	struct daxfs_region *r;
+	struct daxfs_branch *b;
+	struct daxfs_attr a;
+
+	(void)state;
+	memset(mem + 0x1000, 0, 0x8000);
+	p32(52, 0);
+	r = open_region();
+	daxfs_region_info(r, &info);
+	assert_false(info.readonly);
+	/* looking at it changed nothing */
+	assert_int_equal(info.incompat, 0);
+	assert_int_equal(daxfs_branch_create(r, "w", "main", 1), 0);
+	assert_int_equal(daxfs_branch_get(r, "w", &b), 0);
+	assert_int_equal(daxfs_make(b, 1, "new", 3, &n, &a), 0);
+	assert_int_equal(daxfs_write(b, a.ino, "mine", 4, 0, 0), 4);
+	daxfs_branch_put(b);
+	daxfs_region_close(r);
+	r = open_region();
+	daxfs_region_info(r, &info);
+	assert_int_equal(info.incompat, DAXFS_INCOMPAT_SEGMENTS);
+	assert_int_equal(daxfs_branch_get(r, "w", &b), 0);
+	has(b, look(b, 1, "new", &a), "mine", 4);
+	has(b, look(b, 1, "z", &a), "base data", 9);
+	daxfs_branch_put(b);
+	daxfs_region_close(r);
+}
+
 /* Cut or damage the log at every byte: an error or a view, never a crash. */
 static void test_damage(void **state)
 {
@@ -331,6 +364,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_main, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_branch, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_upgrade, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
 	};
 
