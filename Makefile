@@ -53,8 +53,8 @@ endif
 # use. A missing one is reported with the command that installs it.
 PKGS_daxfs := json-c
 PKGS_daxfs-fuse := fuse3 json-c
-PKGS_daxfs-snapshotter := json-c sqlite3 inih libseccomp libcap
-PKGS_daxfs-grpc := json-c libnghttp2 libprotobuf-c libseccomp libcap
+PKGS_daxfs-snapshotter := json-c sqlite3 inih libpcre2-8
+PKGS_daxfs-grpc := json-c libnghttp2 libprotobuf-c
 PKGS_ALL := $(sort $(foreach p,daxfs daxfs-fuse daxfs-snapshotter daxfs-grpc,$(PKGS_$(p))))
 
 NOBUILD := help clean distclean lint format install-deps
@@ -83,6 +83,8 @@ SRC_daxfs := $(wildcard cli/*.c)
 SRC_daxfs-fuse := $(wildcard driver/fuse/*.c)
 SRC_daxfs-snapshotter := $(wildcard driver/snapshotter/*.c)
 SRC_daxfs-grpc := $(wildcard driver/grpc/*.c)
+
+MAN := $(wildcard docs/man/*.1)
 
 PROGRAMS := $(foreach p,daxfs daxfs-fuse daxfs-snapshotter daxfs-grpc,$(if $(SRC_$(p)),$(p)))
 LINKS := $(if $(SRC_daxfs),mkdaxfs daxfs-branch daxfs-inspect)
@@ -114,6 +116,7 @@ programs: $(LIBS) $(addprefix $(O)/,$(PROGRAMS) $(LINKS))
 
 unit: $(UNIT) ## build the unit tests (use with SAN=address,undefined)
 tools: $(TOOLS) ## build the small programs that tests use
+	@:
 
 help: ## show this text
 	@echo 'Targets:'
@@ -127,44 +130,50 @@ help: ## show this text
 	@echo '  T="bats/10-x …"        which tests make check runs, default all'
 	@echo '  DEMO_SNAPSHOTTER=overlayfs   make demo with another snapshotter, to compare'
 
-install: all ## install programs and contrib files under $(DESTDIR)$(PREFIX)
+install: all ## install programs, man pages, contrib files under $(DESTDIR)$(PREFIX)
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/daxfs'
 	$(if $(PROGRAMS),install -m 755 $(addprefix $(O)/,$(PROGRAMS)) '$(DESTDIR)$(PREFIX)/bin')
 	for l in $(LINKS); do ln -sf daxfs '$(DESTDIR)$(PREFIX)/bin/'$$l || exit 1; done
 	$(if $(wildcard contrib),cp -R contrib/. '$(DESTDIR)$(PREFIX)/share/daxfs/')
+	$(if $(MAN),install -d '$(DESTDIR)$(PREFIX)/share/man/man1')
+	$(if $(MAN),install -m 644 $(MAN) '$(DESTDIR)$(PREFIX)/share/man/man1')
 
 uninstall: ## remove what install puts there
 	for p in $(PROGRAMS) $(LINKS); do rm -f '$(DESTDIR)$(PREFIX)/bin/'$$p || exit 1; done
 	rm -rf '$(DESTDIR)$(PREFIX)/share/daxfs'
+	for m in $(notdir $(MAN)); do rm -f '$(DESTDIR)$(PREFIX)/share/man/man1/'$$m || exit 1; done
 
 install-deps: ## apt-get install what a build needs (Debian 12, as root)
-	scripts/install-deps build
+	@scripts/install-deps build
+
+# Targets that take minutes use all cores unless told otherwise.
+PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 check: ## install what tests need, build, run all tests
-	scripts/install-deps build check
-	+$(MAKE) --no-print-directory programs tools
-	+$(MAKE) --no-print-directory unit SAN=address,undefined
-	tests/run $(T)
+	@scripts/install-deps build check
+	+@$(MAKE) --no-print-directory $(PARALLEL) programs tools
+	+@$(MAKE) --no-print-directory $(PARALLEL) unit SAN=address,undefined
+	@tests/run $(T)
 
 check-long: ## as check, with the long variants of tests (LONG=1)
-	LONG=1 $(MAKE) --no-print-directory check
+	+@LONG=1 $(MAKE) --no-print-directory check
 
 kcheck: ## compile core/ against Debian's kernel headers, objects only
-	scripts/install-deps kcheck
-	tests/kcheck/run
+	@scripts/install-deps kcheck
+	@tests/kcheck/run
 
 lint: ## clang-format, cppcheck, shellcheck, SPDX lines
-	scripts/install-deps lint
-	scripts/lint
+	@scripts/install-deps lint
+	@scripts/lint
 
 format: ## rewrite the C sources with clang-format
-	scripts/install-deps lint
-	scripts/lint --format
+	@scripts/install-deps lint
+	@scripts/lint --format
 
 demo: ## run three containers on daxfs branches and clean up
-	scripts/install-deps build demo
-	+$(MAKE) --no-print-directory programs
-	demo/run
+	@scripts/install-deps build demo
+	+@$(MAKE) --no-print-directory $(PARALLEL) programs
+	@BUILD='$(abspath $(O))' demo/run
 
 clean: ## remove build/ but for the downloads in build/cache
 	@if [ -d $(B) ]; then find $(B) -mindepth 1 -maxdepth 1 ! -name cache -exec rm -rf {} +; fi

@@ -11,7 +11,7 @@
 
 struct demand {
 	u32 inodes, small; /* sets and deletes that may copy whole paths */
-	u32 copies;        /* deletes in a row, which share their paths */
+	u32 extents, xattrs; /* deletes only */
 };
 
 static u32 items_in(const struct ptree *t, u64 hi, u64 lo, u64 end)
@@ -42,15 +42,15 @@ static void demand_of(const struct daxfs_branch *b, const struct daxfs_rec *rec,
 	case DAXFS_REC_FORGET:
 		d->inodes++;
 		d->small += 3;
-		d->copies += items_in(&b->view.extents, ino, 0, ~0ull) +
-			     items_in(&b->view.xattrs, ino, 0, ~0ull) + 1;
+		d->extents += items_in(&b->view.extents, ino, 0, ~0ull);
+		d->xattrs += items_in(&b->view.xattrs, ino, 0, ~0ull);
 		break;
 	case DAXFS_REC_EXTENT:
 	case DAXFS_REC_UNMAP:
 		off = le64_to_cpu(e->offset);
 		d->small += 3;
-		d->copies += items_in(&b->view.extents, ino, off,
-				      off + le64_to_cpu(e->len));
+		d->extents += items_in(&b->view.extents, ino, off,
+				       off + le64_to_cpu(e->len));
 		break;
 	default:
 		d->small++;
@@ -79,7 +79,11 @@ static int reserve(struct daxfs_branch *b, const struct demand *d)
 
 	if (!rc)
 		rc = ppool_fill(&b->pool,
-				max_cost(&b->view, d->small) + d->copies);
+				max_cost(&b->view, d->small) +
+					ptree_delete_cost(&b->view.extents,
+							  d->extents) +
+					ptree_delete_cost(&b->view.xattrs,
+							  d->xattrs));
 	return rc;
 }
 
@@ -95,10 +99,10 @@ int view_reserve(struct daxfs_branch *b, const struct daxfs_txn *t)
 
 int view_reserve_sets(struct daxfs_branch *b, u64 ino, u64 off, u64 end)
 {
-	struct demand d = { 4, 8, 0 };
+	struct demand d = { .inodes = 4, .small = 8 };
 
 	if (off < end)
-		d.copies = items_in(&b->view.extents, ino, off, end);
+		d.extents = items_in(&b->view.extents, ino, off, end);
 	return reserve(b, &d);
 }
 
@@ -383,9 +387,11 @@ static void apply_forget(struct daxfs_branch *b, u64 ino)
 	set_orphan(b, ino, false);
 	if (in_base(&b->r->base, ino)) {
 		ptree_set(&b->view.inodes, &b->ipool, k, &gone);
-	} else if (ptree_del(&b->view.inodes, &b->ipool, k) &&
-		   !parent_has(b, ino) && b->inodes) {
-		b->inodes--;
+	} else if (ptree_del(&b->view.inodes, &b->ipool, k)) {
+		if (parent_has(b, ino))
+			b->forgotten++;
+		else if (b->inodes)
+			b->inodes--;
 	}
 }
 

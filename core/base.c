@@ -26,6 +26,11 @@ void base_inode(const struct base *b, u32 ino, struct dinode *out)
 	out->size = le64_to_cpu(i->size);
 	if (S_ISDIR(out->mode))
 		out->parent = b->parent[ino - 1];
+	/* no fewer links than names; 0 would say that it was removed */
+	if (S_ISDIR(out->mode) && out->nlink < 2)
+		out->nlink = 2;
+	else if (!S_ISDIR(out->mode) && out->nlink < b->parent[ino - 1])
+		out->nlink = b->parent[ino - 1];
 	else if (S_ISREG(out->mode))
 		out->base_valid = out->size;
 	if (S_ISREG(out->mode) || S_ISLNK(out->mode))

@@ -340,10 +340,14 @@ int daxfs_usage(struct daxfs_branch *b, u64 *bytes, u64 *inodes)
 int daxfs_statfs(struct daxfs_branch *b, struct daxfs_statfs *out)
 {
 	struct daxfs_region *r = b->r;
-	u64 spare;
+	u64 spare, kept = 0;
 
+	port_read_lock(&b->lock);
+	if (r->segmented)
+		kept = space_kept(b);
+	port_read_unlock(&b->lock);
 	port_lock(&r->space_lock);
-	spare = r->free_segs > r->reserve ? r->free_segs - r->reserve : 0;
+	spare = r->free_segs > kept ? r->free_segs - kept : 0;
 	out->blocks = (u64)r->seg_count * r->seg_blocks;
 	out->bfree = spare * r->seg_blocks;
 	port_unlock(&r->space_lock);

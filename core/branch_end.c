@@ -143,6 +143,9 @@ static void commit_media(struct daxfs_region *r, struct daxfs_branch *leaf)
 {
 	struct daxfs_branch *b;
 
+	/* a number that no commit got does no harm, one given twice would */
+	port_store(&r->sb->commit_sequence,
+		   cpu_to_le64(le64_to_cpu(r->sb->commit_sequence) + 1));
 	port_store(&r->sb->commit_branch, cpu_to_le64(leaf->id));
 	for (b = leaf; b != r->main; b = b->parent)
 		own_segments(b, DAXFS_MAIN_ID);
@@ -153,39 +156,47 @@ static void commit_media(struct daxfs_region *r, struct daxfs_branch *leaf)
 	port_store(&branch_entry(leaf)->state,
 		   cpu_to_le32(DAXFS_BRANCH_COMMITTED));
 	port_store(&r->sb->last_committed_id, cpu_to_le64(leaf->id));
-	port_store(&r->sb->commit_sequence,
-		   cpu_to_le64(le64_to_cpu(r->sb->commit_sequence) + 1));
 	port_store(&r->sb->commit_branch, 0);
 }
 
-/* Main takes over what the chain has; then everything else ends. */
+static void end_entry(struct daxfs_branch *b, struct ended *e)
+{
+	u32 slot = b->slot;
+
+	end_branch(b, e);
+	entry_free(b->r, slot);
+}
+
+/*
+ * Main takes over what the chain has; then everything else ends. Branches of
+ * main look into its view, so they end before it is replaced.
+ */
 static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 			  struct ended *e)
 {
 	struct daxfs_branch *b, *next;
 
 	port_write_lock(&r->main->lock);
+	for (b = leaf; b != r->main; b = b->parent) {
+		space_move(r->main, b);
+		r->main->inodes += b->inodes - b->forgotten;
+	}
+	port_write_unlock(&r->main->lock);
+	for (b = r->first; b; b = next) {
+		next = b->next;
+		if (b != r->main && b != leaf)
+			end_entry(b, e);
+	}
+	port_write_lock(&r->main->lock);
 	port_write_lock(&leaf->lock);
 	view_drop(&r->main->view);
 	r->main->view = leaf->view;
 	view_init(&leaf->view);
-	for (b = leaf; b != r->main; b = b->parent) {
-		space_move(r->main, b);
-		r->main->inodes += b->inodes;
-	}
 	port_store(&leaf->ended, 1);
 	port_write_unlock(&leaf->lock);
 	port_store(&r->main->children, 0);
 	port_write_unlock(&r->main->lock);
-	for (b = r->first; b; b = next) {
-		u32 slot = b->slot;
-
-		next = b->next;
-		if (b == r->main)
-			continue;
-		end_branch(b, e);
-		entry_free(r, slot);
-	}
+	end_entry(leaf, e);
 }
 
 int daxfs_branch_commit(struct daxfs_region *r, const char *name,
@@ -211,15 +222,16 @@ int daxfs_branch_commit(struct daxfs_region *r, const char *name,
 	return rc;
 }
 
+/* Whatever its state: an earlier redo may have been cut short as well. */
 static struct daxfs_branch_entry *entry_by_id(const struct daxfs_region *r,
 					      u64 id)
 {
 	for (u32 i = 0; i < r->slots; i++) {
-		u32 state = le32_to_cpu(r->table[i].state);
+		struct daxfs_branch_entry *e = &r->table[i];
 
-		if (le64_to_cpu(r->table[i].id) == id &&
-		    state != DAXFS_BRANCH_FREE)
-			return &r->table[i];
+		if (le64_to_cpu(e->id) == id &&
+		    le32_to_cpu(e->entry_crc) == entry_crc(e))
+			return e;
 	}
 	return NULL;
 }
@@ -232,11 +244,14 @@ static void redo_segments(struct daxfs_region *r, u64 id)
 				   cpu_to_le64(DAXFS_MAIN_ID));
 }
 
-void commit_redo(struct daxfs_region *r)
+int commit_redo(struct daxfs_region *r, struct daxfs_message *msg)
 {
 	u64 leaf = le64_to_cpu(r->sb->commit_branch), id = leaf;
 	struct daxfs_branch_entry *e;
 
+	if (leaf == DAXFS_MAIN_ID || !entry_by_id(r, leaf))
+		return corrupt(msg, "superblock", "commit_branch",
+			       "names no branch that could be committed", leaf);
 	/* parents are older than their children, so this ends */
 	while (id != DAXFS_MAIN_ID && (e = entry_by_id(r, id))) {
 		redo_segments(r, id);
@@ -248,8 +263,8 @@ void commit_redo(struct daxfs_region *r)
 		if (le64_to_cpu(r->table[i].id) != DAXFS_MAIN_ID)
 			port_store(&r->table[i].state,
 				   cpu_to_le32(DAXFS_BRANCH_FREE));
+	port_store(&r->sb->active_branches, cpu_to_le32(1));
 	port_store(&r->sb->last_committed_id, cpu_to_le64(leaf));
-	port_store(&r->sb->commit_sequence,
-		   cpu_to_le64(le64_to_cpu(r->sb->commit_sequence) + 1));
 	port_store(&r->sb->commit_branch, 0);
+	return 0;
 }

@@ -6,6 +6,8 @@
  */
 #include "internal.h"
 
+#define COUNTER_MAX (1ull << 62)
+
 void message(struct daxfs_message *m, const char *fmt, ...)
 {
 	va_list ap;
@@ -125,6 +127,26 @@ static int check_segments(const struct daxfs_super *sb, u64 total,
 	return 0;
 }
 
+/* Numbers that only grow, and have room to. */
+static int check_counters(const struct daxfs_super *sb,
+			  struct daxfs_message *msg)
+{
+	u64 branch = le64_to_cpu(sb->next_branch_id);
+	u64 inode = le64_to_cpu(sb->next_inode_id);
+	u64 order = le64_to_cpu(sb->next_segment_order);
+
+	if (branch > COUNTER_MAX)
+		return corrupt(msg, "superblock", "next_branch_id",
+			       "out of range", branch);
+	if (inode > DAXFS_MAX_INO / 2)
+		return corrupt(msg, "superblock", "next_inode_id",
+			       "out of range", inode);
+	if (order > COUNTER_MAX)
+		return corrupt(msg, "superblock", "next_segment_order",
+			       "out of range", order);
+	return 0;
+}
+
 static int check_delta(const struct daxfs_super *sb, u64 total,
 		       struct daxfs_message *msg)
 {
@@ -199,6 +221,9 @@ int check_super(const struct daxfs_backing *bk, struct daxfs_message *msg)
 			(unsigned long long)total);
 		return -EUCLEAN;
 	}
+	rc = check_counters(sb, msg);
+	if (rc)
+		return rc;
 	base = le64_to_cpu(sb->base_offset);
 	base_size = le64_to_cpu(sb->base_size);
 	if (base && (base % BLOCK || base < BLOCK || base_size < 2 * BLOCK ||
@@ -209,6 +234,10 @@ int check_super(const struct daxfs_backing *bk, struct daxfs_message *msg)
 		if (!base)
 			return corrupt(msg, "superblock", "base_offset",
 				       "static image without base image", 0);
+		if (le64_to_cpu(sb->feature_incompat) & DAXFS_INCOMPAT_SEGMENTS)
+			return corrupt(msg, "superblock",
+				       "branch_table_entries",
+				       "segments without a branch table", 0);
 		return 0;
 	}
 	return check_delta(sb, total, msg);

@@ -218,6 +218,24 @@ static int check_tree(struct walk *w)
 	return 0;
 }
 
+/*
+ * A directory that nothing names was not looked into above. Of other inodes
+ * the names count, where the image has a smaller number of links: they would
+ * go while they still have some.
+ */
+static int check_names(struct walk *w)
+{
+	for (u32 ino = DAXFS_ROOT_INO + 1; ino <= w->b->count; ino++) {
+		const struct daxfs_base_inode *i = &w->b->inodes[ino - 1];
+
+		if (!S_ISDIR(le32_to_cpu(i->mode)))
+			w->b->parent[ino - 1] = w->refs[ino - 1];
+		else if (!w->refs[ino - 1])
+			return bad(w, "directory", ino, "has no name", 0);
+	}
+	return 0;
+}
+
 /* The slow part: link counts, reachability and data checksums. */
 static int check_full(struct walk *w)
 {
@@ -263,6 +281,8 @@ int check_base(struct base *b, bool full, struct daxfs_message *msg)
 			 le32_to_cpu(b->inodes[0].mode));
 	if (!rc)
 		rc = check_tree(&w);
+	if (!rc)
+		rc = check_names(&w);
 	if (!rc && full)
 		rc = check_full(&w);
 	port_free(w.refs);

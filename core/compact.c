@@ -203,14 +203,33 @@ static int compact(struct daxfs_branch *b)
 	return rc;
 }
 
+/*
+ * Both logs must fit for a while. That they do is what space.c keeps segments
+ * free for, but other branches may have taken them.
+ */
+static bool worth_it(struct daxfs_branch *b, u32 segs)
+{
+	struct daxfs_region *r = b->r;
+	u32 spare;
+
+	port_lock(&r->space_lock);
+	spare = r->free_segs;
+	port_unlock(&r->space_lock);
+	if (spare < segs)
+		return false;
+	/* when the region is nearly full any growth is worth the work */
+	return segs >= b->compact_at ||
+	       (spare <= r->reserve + segs && segs > b->compacted);
+}
+
 void log_compact(struct daxfs_branch *b)
 {
 	struct txn *saved = b->txn;
-	u32 segs = (u32)(b->log_bytes / b->r->seg_size);
+	u32 segs = log_segments(b);
 
 	if (!b->compact_at)
 		b->compact_at = COMPACT_MIN;
-	if (segs < b->compact_at)
+	if (!worth_it(b, segs))
 		return;
 	/* the caller's transaction waits */
 	b->txn = NULL;
@@ -218,6 +237,7 @@ void log_compact(struct daxfs_branch *b)
 	(void)compact(b);
 	txn_free(b);
 	b->txn = saved;
-	segs = (u32)(b->log_bytes / b->r->seg_size);
+	segs = log_segments(b);
+	b->compacted = segs;
 	b->compact_at = 2 * segs > COMPACT_MIN ? 2 * segs : COMPACT_MIN;
 }

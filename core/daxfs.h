@@ -42,6 +42,11 @@ struct daxfs_backing {
 	u64 size;
 	bool readonly;
 	void *priv; /* for the callbacks */
+	/*
+	 * Make sure that stores to [off, off+len) find memory: -ENOSPC where a
+	 * sparse file's file system is full. Idempotent. NULL: they always do.
+	 */
+	int (*reserve)(void *priv, u64 off, u64 len);
 	/* Make [off, off+len) durable. NULL: stores are durable by themselves. */
 	int (*sync)(void *priv, u64 off, u64 len);
 	/* Give the memory of [off, off+len) back; reads as zeros after. Or NULL. */
@@ -237,7 +242,7 @@ int daxfs_getattr(struct daxfs_branch *b, u64 ino, struct daxfs_attr *out);
 /*
  * Change the attributes named in `set`; ctime becomes now. Permission checks
  * are the front's. EISDIR/EINVAL: size of a directory or of a special file;
- * EFBIG. `out` may be NULL.
+ * EINVAL: a time's nsec; EFBIG. `out` may be NULL.
  */
 int daxfs_setattr(struct daxfs_branch *b, u64 ino, u32 set,
 		  const struct daxfs_attr *in, struct daxfs_attr *out);

@@ -154,6 +154,9 @@ void dir_changed(const struct daxfs_branch *b, struct dinode *dir, int entries,
 
 	dir->size += (u64)(s64)entries * unit;
 	dir->nlink += (u32)subdirs;
+	/* images exist that count subdirectories wrongly; 0 says removed */
+	if (dir->nlink < 2 || dir->nlink > LINKS_MAX)
+		dir->nlink = 2;
 	dir->mtime = dir->ctime = txn_time(b);
 }
 
@@ -303,6 +306,22 @@ int daxfs_link(struct daxfs_branch *b, u64 ino, u64 dir, const char *name,
 	return rc;
 }
 
+/* The target of a symlink that is the base's still. */
+static bool base_target(const struct base *base, u64 ino, struct xattr_ref *ref)
+{
+	struct dinode in;
+
+	if (!in_base(base, ino))
+		return false;
+	base_inode(base, (u32)ino, &in);
+	if (!S_ISLNK(in.mode))
+		return false;
+	ref->value = (const char *)base->mem +
+		     (base_data(base, (u32)ino) - base->offset);
+	ref->value_len = (u32)in.size;
+	return true;
+}
+
 ssize_t daxfs_readlink(struct daxfs_branch *b, u64 ino, char *buf, size_t size)
 {
 	struct xattr_ref ref = { 0 };
@@ -315,14 +334,9 @@ ssize_t daxfs_readlink(struct daxfs_branch *b, u64 ino, char *buf, size_t size)
 		rc = get_dinode(b, ino, &in);
 	if (!rc && !S_ISLNK(in.mode))
 		rc = -EINVAL;
-	if (!rc && !view_xattr(b, ino, "", 0, &ref)) {
-		/* no target of its own: the base's */
-		if (!in_base(&b->r->base, ino))
-			rc = -EUCLEAN;
-		else
-			ref.value = at(b->r, base_data(&b->r->base, (u32)ino));
-		ref.value_len = (u32)in.size;
-	}
+	if (!rc && !view_xattr(b, ino, "", 0, &ref) &&
+	    !base_target(&b->r->base, ino, &ref))
+		rc = -EUCLEAN;
 	if (!rc) {
 		memcpy(buf, ref.value,
 		       ref.value_len < size ? ref.value_len : size);

@@ -186,6 +186,13 @@ static int check_size(const struct dinode *in, u64 size)
 	return size > DAXFS_MAX_FILE_SIZE ? -EFBIG : 0;
 }
 
+static bool times_ok(u32 set, const struct daxfs_attr *a)
+{
+	return (!(set & DAXFS_SET_ATIME) || a->atime.nsec < 1000000000u) &&
+	       (!(set & DAXFS_SET_MTIME) || a->mtime.nsec < 1000000000u) &&
+	       (!(set & DAXFS_SET_CTIME) || a->ctime.nsec < 1000000000u);
+}
+
 static void set_times(const struct daxfs_branch *b, struct dinode *in, u32 set,
 		      const struct daxfs_attr *a)
 {
@@ -240,6 +247,8 @@ int daxfs_setattr(struct daxfs_branch *b, u64 ino, u32 set,
 	struct dinode in;
 	int rc;
 
+	if (!times_ok(set, a))
+		return -EINVAL;
 	port_write_lock(&b->lock);
 	rc = setattr(b, ino, set, a, &in);
 	if (!rc && out)

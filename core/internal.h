@@ -66,7 +66,7 @@ struct base {
 	bool sorted;
 	const u8 *xattrs;
 	u64 xattr_size;
-	u32 *parent;   /* by ino - 1: directories' parents */
+	u32 *parent;   /* by ino - 1: directories' parents, others' names */
 	u32 *order;    /* unsorted images: entry numbers by name, */
 	u64 *order_at; /* by ino - 1: where a directory's begin in order */
 };
@@ -176,16 +176,23 @@ struct daxfs_branch {
 	struct log log;
 	u32 lists[SEG_LISTS]; /* heads; space_lock too */
 	u64 blocks, log_bytes, inodes;
+	u64 forgotten; /* inodes of the parent that are gone here */
 	struct ppool pool;  /* small nodes */
 	struct ppool ipool; /* inode nodes */
 	struct txn *txn;
 	u32 compact_at; /* log segments that start the next compaction */
+	u32 compacted;  /* log segments that the last one left */
 	bool replaying; /* records repeat what is: they free no blocks */
 };
 
 static inline void *at(const struct daxfs_region *r, u64 off)
 {
 	return r->mem + off;
+}
+
+static inline u32 log_segments(const struct daxfs_branch *b)
+{
+	return (u32)(b->log_bytes / b->r->seg_size);
 }
 
 static inline u64 offset_of(const struct daxfs_region *r, const void *p)
@@ -248,6 +255,11 @@ void block_free(struct daxfs_branch *b, u64 off, u64 len);
 int block_claim(struct daxfs_branch *b, u64 off, u64 len);
 /* Bytes from off (at most len) that have the same owner; *own: is it b. */
 u64 block_owned(const struct daxfs_branch *b, u64 off, u64 len, bool *own);
+/*
+ * Segments that only freeing may use: for its own log, and so that the branch's
+ * log can be written anew beside the old one.
+ */
+u32 space_kept(const struct daxfs_branch *b);
 /* A fresh log segment with its header written; may dip into the reserve. */
 int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out);
 /* Log segments whose order is below `start` become free. */
@@ -396,7 +408,7 @@ void log_compact(struct daxfs_branch *b);
 int branch_open_all(struct daxfs_region *r, struct daxfs_message *msg);
 void branch_close_all(struct daxfs_region *r);
 /* branch_end.c: finish the commit that the redo record names. */
-void commit_redo(struct daxfs_region *r);
+int commit_redo(struct daxfs_region *r, struct daxfs_message *msg);
 
 /* ESTALE, EROFS or 0; the caller holds b->lock. */
 int branch_readable(const struct daxfs_branch *b);

@@ -149,6 +149,12 @@ u32 ptree_cost(const struct ptree *t, u32 changes)
 	return changes * (2 * (height + 1) + 1);
 }
 
+u32 ptree_delete_cost(const struct ptree *t, u32 deletes)
+{
+	/* where nothing is shared but the path, each may copy all of its own */
+	return t->root ? deletes * (t->root->level + 1u) : 0;
+}
+
 /* Make *slot writable: copy it when others share it. */
 static struct pnode *node_own(const struct ptree *t, struct ppool *p,
 			      struct pnode **slot)

@@ -52,6 +52,8 @@ void ppool_drain(struct ppool *p);
 
 /* The most nodes that `changes` sets and deletes can take. */
 u32 ptree_cost(const struct ptree *t, u32 changes);
+/* As ptree_cost() for deletes only, which never split a node. */
+u32 ptree_delete_cost(const struct ptree *t, u32 deletes);
 
 /* NULL when absent. Valid until the tree changes. */
 const void *ptree_get(const struct ptree *t, struct pkey k);

@@ -56,11 +56,9 @@ static int open_delta(struct daxfs_region *r, struct daxfs_message *msg)
 		return -EROFS;
 	}
 	rc = region_use_segments(r);
-	if (rc)
-		return rc;
-	if (sb->commit_branch)
-		commit_redo(r);
-	return check_branch_table(r, msg);
+	if (!rc && sb->commit_branch)
+		rc = commit_redo(r, msg);
+	return rc ? rc : check_branch_table(r, msg);
 }
 
 static void free_region(struct daxfs_region *r)
@@ -105,6 +103,9 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 	if (!rc)
 		rc = branch_open_all(r, msg);
 	r->inode_limit = r->next_inode;
+	if (rc == -ENOSPC)
+		message(msg,
+			"no space behind the region for its tables: free some where it lies");
 	if (rc == -ENOMEM)
 		message(msg, "not enough memory to open the region");
 	if (rc)

@@ -104,21 +104,37 @@ static int is_above(const struct daxfs_branch *b, u64 ino, u64 dir)
 	return -EUCLEAN;
 }
 
-static int check_replace(const struct side *from, const struct side *to,
-			 u32 flags)
+/* Which kinds may take each other's place. */
+static int check_kinds(const struct side *from, const struct side *to)
 {
-	if (!to->there)
-		return flags & DAXFS_RENAME_EXCHANGE ? -ENOENT : 0;
-	if (flags & DAXFS_RENAME_NOREPLACE)
-		return -EEXIST;
-	if (flags & DAXFS_RENAME_EXCHANGE)
-		return 0;
 	if (S_ISDIR(from->in.mode)) {
 		if (!S_ISDIR(to->in.mode))
 			return -ENOTDIR;
 		return to->in.size ? -ENOTEMPTY : 0;
 	}
 	return S_ISDIR(to->in.mode) ? -EISDIR : 0;
+}
+
+static int check_rename(const struct daxfs_branch *b, const struct side *from,
+			const struct side *to, u32 flags)
+{
+	bool swap = flags & DAXFS_RENAME_EXCHANGE;
+	int rc = 0;
+
+	if (!to->there && (swap || !to->parent.nlink))
+		return -ENOENT;
+	if (to->there && (flags & DAXFS_RENAME_NOREPLACE))
+		return -EEXIST;
+	/* two names of one inode, or one name: nothing will be done */
+	if (to->there && to->f.ino == from->f.ino)
+		return 0;
+	if (S_ISDIR(from->in.mode))
+		rc = is_above(b, from->f.ino, to->dir);
+	if (!rc && swap && S_ISDIR(to->in.mode))
+		rc = is_above(b, to->f.ino, from->dir);
+	if (!rc && !swap && to->there)
+		rc = check_kinds(from, to);
+	return rc;
 }
 
 static int load(const struct daxfs_branch *b, struct side *from,
@@ -137,14 +153,7 @@ static int load(const struct daxfs_branch *b, struct side *from,
 	if (rc && rc != -ENOENT)
 		return rc;
 	to->there = !rc;
-	if (!to->there && !to->parent.nlink)
-		return -ENOENT;
-	rc = check_replace(from, to, flags);
-	if (!rc && S_ISDIR(from->in.mode))
-		rc = is_above(b, from->f.ino, to->dir);
-	if (!rc && (flags & DAXFS_RENAME_EXCHANGE) && S_ISDIR(to->in.mode))
-		rc = is_above(b, to->f.ino, from->dir);
-	return rc;
+	return check_rename(b, from, to, flags);
 }
 
 /* The inode now lives in `dir`. */
@@ -209,7 +218,7 @@ static int rename_locked(struct daxfs_branch *b, struct side *from,
 	if (rc)
 		return rc;
 	if (to->there && to->f.ino == from->f.ino)
-		return 0; /* two names of one inode: nothing to do */
+		return 0;
 	if (swap)
 		exchange(b, from, to);
 	else
@@ -230,8 +239,8 @@ int daxfs_rename(struct daxfs_branch *b, u64 olddir, const char *oldname,
 
 	if (victim)
 		*victim = 0;
-	if (!rc && (flags & DAXFS_RENAME_NOREPLACE) &&
-	    (flags & DAXFS_RENAME_EXCHANGE))
+	if (!rc && flags != 0 && flags != DAXFS_RENAME_NOREPLACE &&
+	    flags != DAXFS_RENAME_EXCHANGE)
 		rc = -EINVAL;
 	if (rc)
 		return rc;

@@ -77,6 +77,32 @@ static u32 find_free(struct daxfs_region *r, u32 near)
 	return NO_SEGMENT;
 }
 
+/* Give segments [s, s+n) back, first their memory, then themselves. */
+static void segment_give(struct daxfs_region *r, u32 s, u32 n)
+{
+	for (u32 i = s; i < s + n; i++) {
+		port_store(&r->segs[i].kind, 0);
+		r->segs[i].order = 0;
+		port_store(&r->segs[i].owner, 0);
+	}
+	/* a failure only keeps memory that will be reused */
+	if (r->bk.discard)
+		r->bk.discard(r->bk.priv, seg_offset(r, s),
+			      (u64)n * r->seg_size);
+	port_lock(&r->space_lock);
+	for (u32 i = s; i < s + n; i++) {
+		port_store(&r->seg[i].owner, NULL);
+		r->seg_free[i / 64] |= 1ull << (i % 64);
+		r->free_segs++;
+	}
+	port_unlock(&r->space_lock);
+}
+
+static int backing_reserve(const struct daxfs_region *r, u64 off, u64 len)
+{
+	return r->bk.reserve ? r->bk.reserve(r->bk.priv, off, len) : 0;
+}
+
 /*
  * Take a free segment while more than `keep` are left. On media it is the
  * branch's but of no kind yet, which a crash turns back into free.
@@ -97,30 +123,14 @@ static u32 segment_take(struct daxfs_branch *b, u32 near, u32 keep)
 		r->seg[s].used = 0;
 	}
 	port_unlock(&r->space_lock);
-	if (s != NO_SEGMENT)
-		port_store(&r->segs[s].owner, cpu_to_le64(b->id));
+	if (s == NO_SEGMENT)
+		return s;
+	if (backing_reserve(r, seg_offset(r, s), r->seg_size)) {
+		segment_give(r, s, 1);
+		return NO_SEGMENT;
+	}
+	port_store(&r->segs[s].owner, cpu_to_le64(b->id));
 	return s;
-}
-
-/* Give segments [s, s+n) back, first their memory, then themselves. */
-static void segment_give(struct daxfs_region *r, u32 s, u32 n)
-{
-	for (u32 i = s; i < s + n; i++) {
-		port_store(&r->segs[i].kind, 0);
-		r->segs[i].order = 0;
-		port_store(&r->segs[i].owner, 0);
-	}
-	/* a failure only keeps memory that will be reused */
-	if (r->bk.discard)
-		r->bk.discard(r->bk.priv, seg_offset(r, s),
-			      (u64)n * r->seg_size);
-	port_lock(&r->space_lock);
-	for (u32 i = s; i < s + n; i++) {
-		port_store(&r->seg[i].owner, NULL);
-		r->seg_free[i / 64] |= 1ull << (i % 64);
-		r->free_segs++;
-	}
-	port_unlock(&r->space_lock);
 }
 
 /* ---- Blocks -------------------------------------------------------------------- */
@@ -149,11 +159,16 @@ static u32 take_run(struct daxfs_branch *b, u32 s, u32 i, u32 want, u64 *off)
 	return n;
 }
 
+u32 space_kept(const struct daxfs_branch *b)
+{
+	return b->r->reserve + log_segments(b);
+}
+
 /* A new data segment, next to `after` where that is free. */
 static u32 new_data_segment(struct daxfs_branch *b, u32 near)
 {
 	struct daxfs_region *r = b->r;
-	u32 s = segment_take(b, near, r->reserve);
+	u32 s = segment_take(b, near, space_kept(b));
 
 	if (s == NO_SEGMENT)
 		return s;
@@ -262,7 +277,7 @@ int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out)
 {
 	struct daxfs_region *r = b->r;
 	struct daxfs_log_header *h;
-	u32 s = segment_take(b, NO_SEGMENT, reserve ? 0 : r->reserve);
+	u32 s = segment_take(b, NO_SEGMENT, reserve ? 0 : space_kept(b));
 	u64 order;
 
 	if (s == NO_SEGMENT)
@@ -378,10 +393,26 @@ void space_move(struct daxfs_branch *to, struct daxfs_branch *from)
 
 /* ---- Open -------------------------------------------------------------------------- */
 
+/* What is stored to without asking: superblock, branch and segment table. */
+static int reserve_tables(const struct daxfs_region *r)
+{
+	u64 table = le64_to_cpu(r->sb->branch_table_offset);
+	int rc = backing_reserve(
+		r, 0, table + r->slots * sizeof(struct daxfs_branch_entry));
+
+	if (rc)
+		return rc;
+	return backing_reserve(r, offset_of(r, r->segs),
+			       r->seg_count * sizeof(*r->segs));
+}
+
 int space_open(struct daxfs_region *r)
 {
 	u32 words = (r->seg_count + 63) / 64;
+	int rc = r->bk.readonly ? 0 : reserve_tables(r);
 
+	if (rc)
+		return rc;
 	r->seg = port_zalloc(r->seg_count * sizeof(*r->seg));
 	r->seg_free = port_zalloc(words * sizeof(u64));
 	if (!r->seg || !r->seg_free)

@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #define TXN_KEEP 16384u /* a larger buffer is given back after use */
+#define POOL_KEEP 512u /* and so are more nodes than this */
 
 int txn_begin(struct daxfs_branch *b)
 {
@@ -192,6 +193,8 @@ int txn_append(struct daxfs_branch *b)
 
 	if (rc && t->fresh)
 		block_free(b, t->fresh, BLOCK);
+	if (b->pool.count > POOL_KEEP)
+		ppool_drain(&b->pool);
 	if (t->cap > TXN_KEEP) {
 		port_free(t->buf);
 		t->buf = NULL;

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "cli.h"
+
+/* ---- Verbs and messages ----------------------------------------------------- */
+
+static void print_verbs(FILE *f, const char *program, const char *summary,
+			const struct cli_verb *verbs)
+{
+	fprintf(f, "Usage: %s VERB [OPTIONS] ...\n%s\n\nVerbs:\n", program,
+		summary);
+	for (; verbs->name; verbs++)
+		fprintf(f, "  %-10s %s\n", verbs->name, verbs->summary);
+	fprintf(f, "\n'%s VERB --help' tells more.\n", program);
+}
+
+int cli_dispatch(const char *program, const char *summary,
+		 const struct cli_verb *verbs, int argc, char **argv)
+{
+	const struct cli_verb *v;
+
+	if (argc < 2) {
+		print_verbs(stderr, program, summary, verbs);
+		return DAXFS_EXIT_USAGE;
+	}
+	if (str_eq(argv[1], "--help") || str_eq(argv[1], "-h")) {
+		print_verbs(stdout, program, summary, verbs);
+		return DAXFS_EXIT_OK;
+	}
+	if (str_eq(argv[1], "--version")) {
+		printf("%s %s\n", program, DAXFS_VERSION_STRING);
+		return DAXFS_EXIT_OK;
+	}
+	for (v = verbs; v->name; v++)
+		if (str_eq(argv[1], v->name))
+			return v->run(argc - 1, argv + 1);
+	cli_usage(program, "no such verb: '%s'", argv[1]);
+}
+
+int cli_error(const char *program, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "%s: ", program);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return DAXFS_EXIT_FAIL;
+}
+
+void cli_usage(const char *program, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "%s: ", program);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\nTry '%s --help'.\n", program);
+	exit(DAXFS_EXIT_USAGE);
+}
+
+void cli_print_name(const char *s, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)s[i];
+
+		if (c < 0x20 || c == 0x7f || c == '\\')
+			printf("\\%03o", c);
+		else
+			putchar(c);
+	}
+}
+
+void cli_format_uuid(const uint8_t u[16], char out[37])
+{
+	snprintf(out, 37,
+		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+		 u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9],
+		 u[10], u[11], u[12], u[13], u[14], u[15]);
+}
+
+/* ---- JSON ------------------------------------------------------------------- */
+
+int cli_print_json(json_object *o)
+{
+	const char *s =
+		json_object_to_json_string_ext(o,
+					       JSON_C_TO_STRING_PRETTY |
+						       JSON_C_TO_STRING_NOSLASHESCAPE);
+	int rc = s && puts(s) >= 0 ? DAXFS_EXIT_OK : DAXFS_EXIT_FAIL;
+
+	json_object_put(o);
+	return rc;
+}
+
+const char *cli_json_string(json_object *o, const char *key)
+{
+	json_object *v;
+
+	if (!json_object_object_get_ex(o, key, &v) ||
+	    !json_object_is_type(v, json_type_string))
+		return "";
+	return json_object_get_string(v);
+}
+
+uint64_t cli_json_u64(json_object *o, const char *key)
+{
+	json_object *v;
+
+	if (!json_object_object_get_ex(o, key, &v))
+		return 0;
+	return json_object_get_uint64(v);
+}
+
+bool cli_json_bool(json_object *o, const char *key)
+{
+	json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) &&
+	       json_object_get_boolean(v);
+}
+
+void cli_json_add(json_object *o, const char *key, json_object *value)
+{
+	if (!value || json_object_object_add(o, key, value) != 0) {
+		cli_error("daxfs", "out of memory");
+		exit(DAXFS_EXIT_FAIL);
+	}
+}
+
+void cli_json_add_string(json_object *o, const char *key, const char *s)
+{
+	cli_json_add(o, key, json_object_new_string(s));
+}
+
+/* The length of the UTF-8 sequence at s, 0 where there is none. */
+static size_t utf8_len(const unsigned char *s, size_t room)
+{
+	size_t n = s[0] < 0x80                   ? 1
+		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+		   : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+						 : 0;
+	size_t i;
+
+	if (n > room)
+		return 0;
+	for (i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	/* overlong forms, surrogates, beyond U+10FFFF */
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+void cli_json_add_bytes(json_object *o, const char *key, const char *s)
+{
+	static const char replacement[] = "\xef\xbf\xbd";
+	size_t left = strlen(s), at = 0;
+	cleanup_free char *clean = malloc(3 * left + 1);
+
+	if (!clean) {
+		cli_json_add(o, key, NULL);
+		return;
+	}
+	while (left) {
+		size_t n = utf8_len((const unsigned char *)s, left);
+
+		memcpy(clean + at, n ? s : replacement, n ? n : 3);
+		at += n ? n : 3;
+		s += n ? n : 1;
+		left -= n ? n : 1;
+	}
+	clean[at] = 0;
+	cli_json_add_string(o, key, clean);
+}
+
+void cli_json_add_u64(json_object *o, const char *key, uint64_t v)
+{
+	cli_json_add(o, key, json_object_new_uint64(v));
+}
+
+/* ---- daxfs-fuse ------------------------------------------------------------- */
+
+/* The program beside this one, NULL when there is none. */
+static char *sibling(const char *name)
+{
+	char exe[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	char *slash, *path;
+
+	if (n < 0)
+		return NULL;
+	exe[n] = 0;
+	slash = strrchr(exe, '/');
+	if (!slash)
+		return NULL;
+	*slash = 0;
+	path = str_printf("%s/%s", exe, name);
+	if (path && access(path, X_OK) < 0) {
+		free(path);
+		path = NULL;
+	}
+	return path;
+}
+
+int cli_run_fuse(const char *program, char *const argv[])
+{
+	cleanup_free char *path = sibling("daxfs-fuse");
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		return cli_error(program, "cannot start 'daxfs-fuse': %s",
+				 log_err(errno));
+	if (pid == 0) {
+		if (path)
+			execv(path, argv);
+		else
+			execvp("daxfs-fuse", argv);
+		cli_error(program,
+			  "cannot start 'daxfs-fuse': %s; it belongs beside this program or in PATH",
+			  log_err(errno));
+		_exit(127);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return cli_error(program, "'daxfs-fuse': %s",
+					 log_err(errno));
+	if (WIFSIGNALED(status))
+		return cli_error(program, "'daxfs-fuse' was ended by signal %d",
+				 WTERMSIG(status));
+	if (WEXITSTATUS(status) == DAXFS_EXIT_USAGE)
+		return DAXFS_EXIT_USAGE;
+	return WEXITSTATUS(status) ? DAXFS_EXIT_FAIL : DAXFS_EXIT_OK;
+}

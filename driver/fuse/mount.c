@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a mount. It starts with a /dev/fuse descriptor and a superblock
+ * made for it; mounting the branch again makes another mount of the same
+ * superblock, wherever the first one is by now. It ends when the kernel has
+ * destroyed the superblock: reading the descriptor then says ENODEV, the worker
+ * drops the loop's reference, and the main thread tidies up.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "../common/log.h"
+#include "../common/util.h"
+#include "mount.h"
+
+#define START_SECONDS 10
+#define END_SECONDS 5
+
+static struct timespec deadline(int seconds)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += seconds;
+	return ts;
+}
+
+/* ---- References ---------------------------------------------------------- */
+
+void mount_get(struct mount *m)
+{
+	__atomic_fetch_add(&m->refs, 1, __ATOMIC_RELAXED);
+}
+
+void mount_put(struct mount *m)
+{
+	struct server *srv = m->srv;
+	uint64_t one = 1;
+
+	if (__atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	pthread_mutex_lock(&srv->table_lock);
+	m->next_dead = srv->dead;
+	srv->dead = m;
+	pthread_mutex_unlock(&srv->table_lock);
+	/* Cannot block: that would take 2^64 ended mounts. */
+	if (write(srv->wake_fd, &one, sizeof(one)) != sizeof(one))
+		log_event(LOG_ERROR, "cannot wake the main thread", NULL);
+}
+
+struct mount *mount_of(struct server *srv, struct daxfs_branch *b)
+{
+	struct mount *m;
+	unsigned refs;
+
+	pthread_mutex_lock(&srv->table_lock);
+	m = daxfs_branch_private(b);
+	refs = m ? __atomic_load_n(&m->refs, __ATOMIC_RELAXED) : 0;
+	while (refs &&
+	       !__atomic_compare_exchange_n(&m->refs, &refs, refs + 1, false,
+					    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		;
+	pthread_mutex_unlock(&srv->table_lock);
+	return refs ? m : NULL;
+}
+
+static void set_mount_of(struct server *srv, struct daxfs_branch *b,
+			 struct mount *m)
+{
+	pthread_mutex_lock(&srv->table_lock);
+	daxfs_branch_set_private(b, m);
+	pthread_mutex_unlock(&srv->table_lock);
+}
+
+/* ---- Begin --------------------------------------------------------------- */
+
+static void free_mount(struct mount *m)
+{
+	struct mount_point *p;
+
+	while ((p = m->points)) {
+		m->points = p->next;
+		free(p);
+	}
+	if (m->se)
+		fuse_session_destroy(m->se); /* closes fd */
+	else if (m->fd >= 0)
+		close(m->fd);
+	nodes_free(&m->nodes);
+	names_free(&m->names);
+	sem_destroy(&m->ready);
+	pthread_mutex_destroy(&m->flush_lock);
+	daxfs_branch_put(m->branch);
+	free(m);
+}
+
+static struct mount *new_mount(struct server *srv, struct daxfs_branch *b,
+			       const struct daxfs_branch_info *info)
+{
+	struct daxfs_region_info region;
+	struct mount *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	daxfs_region_info(srv->region, &region);
+	m->srv = srv;
+	m->serial = ++srv->next_serial;
+	m->refs = 2; /* the loop's and the starter's */
+	m->branch = b;
+	snprintf(m->name, sizeof(m->name), "%s", info->name);
+	m->is_main = !info->parent_id;
+	m->readonly = m->is_main || info->state == DAXFS_BRANCH_SEALED ||
+		      region.readonly;
+	m->fd = -1;
+	nodes_init(&m->nodes);
+	names_init(&m->names);
+	sem_init(&m->ready, 0, 0);
+	pthread_mutex_init(&m->flush_lock, NULL);
+	return m;
+}
+
+static int open_session(struct mount *m, struct daxfs_message *msg)
+{
+	int rc;
+
+	m->fd = open("/dev/fuse", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (m->fd < 0)
+		return message_fail(msg, errno, "cannot open /dev/fuse: %s%s",
+				    log_err(errno),
+				    errno == ENOENT || errno == ENODEV
+					    ? "; load the kernel module fuse"
+					    : "");
+	rc = session_new(m);
+	if (rc == -EMFILE)
+		return message_fail(msg, EMFILE,
+				    "this process has as many mounts as it can have; unmount some branches first");
+	if (rc)
+		return message_fail(msg, -rc, "cannot make a FUSE session: %s",
+				    log_err(-rc));
+	return 0;
+}
+
+/* Wait until the kernel has our answer to its first message. */
+static int wait_ready(struct mount *m, struct daxfs_message *msg)
+{
+	struct timespec end = deadline(START_SECONDS);
+	int err = 0;
+
+	while (sem_timedwait(&m->ready, &end) < 0) {
+		err = errno;
+		if (err != EINTR)
+			break;
+		err = 0;
+	}
+	if (!err)
+		err = m->init_error;
+	if (err)
+		return message_fail(msg, err,
+				    "the kernel did not start FUSE: %s",
+				    log_err(err));
+	return 0;
+}
+
+static void forget_mount(struct mount *m)
+{
+	struct server *srv = m->srv;
+	struct mount **p = &srv->mounts;
+
+	while (*p && *p != m)
+		p = &(*p)->next;
+	if (*p)
+		*p = m->next;
+	set_mount_of(srv, m->branch, NULL);
+}
+
+static int place(struct mount *m, int mnt_fd, const char *path,
+		 struct daxfs_message *msg)
+{
+	size_t len = strlen(path) + 1;
+	struct mount_point *p = malloc(sizeof(*p) + len);
+	int rc;
+
+	if (!p)
+		return message_fail(msg, ENOMEM, "out of memory");
+	memcpy(p->path, path, len);
+	rc = attach_move(mnt_fd, path, &p->mnt_id, msg);
+	if (rc) {
+		free(p);
+		return rc;
+	}
+	p->next = m->points;
+	m->points = p;
+	m->attached = true;
+	m->srv->had_mount = true;
+	return 0;
+}
+
+char *mount_source(const struct mount *m)
+{
+	return str_printf("%s#%s", m->srv->file.path, m->name);
+}
+
+/* Make the superblock and hand the mount to the loop. The mount's fd or -errno. */
+static int make_live(struct mount *m, bool readonly, struct daxfs_message *msg)
+{
+	cleanup_free char *source = mount_source(m);
+	cleanup_close int mnt_fd = -1;
+	struct attach_info info;
+	int rc;
+
+	if (!source)
+		return message_fail(msg, ENOMEM, "out of memory");
+	rc = open_session(m, msg);
+	if (rc)
+		return rc;
+	mnt_fd = attach_open(m->fd, source, m->readonly, readonly, msg);
+	if (mnt_fd < 0)
+		return mnt_fd;
+	rc = attach_info(mnt_fd, "", &info);
+	if (rc)
+		return message_fail(msg, -rc,
+				    "cannot look at the new mount: %s",
+				    log_err(-rc));
+	m->dev_major = info.dev_major;
+	m->dev_minor = info.dev_minor;
+	rc = loop_add(m->srv->loop, m);
+	if (rc)
+		return message_fail(msg, -rc, "cannot watch the new mount: %s",
+				    log_err(-rc));
+	return steal_fd(&mnt_fd);
+}
+
+/* Consumes the reference to `b`. */
+static int start_mount(struct server *srv, struct daxfs_branch *b,
+		       const char *path, bool readonly,
+		       struct daxfs_message *msg)
+{
+	cleanup_close int mnt_fd = -1;
+	struct daxfs_branch_info info;
+	struct mount *m;
+	int rc;
+
+	rc = daxfs_branch_info(b, &info);
+	m = rc ? NULL : new_mount(srv, b, &info);
+	if (!m) {
+		daxfs_branch_put(b);
+		rc = rc ? rc : -ENOMEM;
+		return message_fail(msg, -rc, "cannot mount: %s", log_err(-rc));
+	}
+	if (!m->readonly) {
+		rc = daxfs_evict_orphans(b);
+		if (rc && rc != -EROFS)
+			log_event(LOG_WARN, "cannot free nameless inodes",
+				  "branch", m->name, "error", log_err(-rc),
+				  NULL);
+	}
+	mnt_fd = make_live(m, readonly, msg);
+	if (mnt_fd < 0) {
+		free_mount(m);
+		return mnt_fd;
+	}
+	/* From here on the mount ends by the end of its superblock. */
+	m->next = srv->mounts;
+	srv->mounts = m;
+	set_mount_of(srv, b, m);
+	rc = wait_ready(m, msg);
+	if (!rc)
+		rc = place(m, mnt_fd, path, msg);
+	if (!rc)
+		log_event(LOG_INFO, "mounted", "branch", m->name, "mountpoint",
+			  path, NULL);
+	mount_put(m);
+	return rc;
+}
+
+bool mount_is_dead(const struct mount *m)
+{
+	struct pollfd p = { .fd = m->fd };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP));
+}
+
+static struct mount *find_serial(struct server *srv, u64 serial)
+{
+	struct mount *m = srv->mounts;
+
+	while (m && m->serial != serial)
+		m = m->next;
+	return m;
+}
+
+int mount_wait_gone(struct server *srv, u64 serial)
+{
+	struct timespec end = deadline(END_SECONDS);
+	int err = 0;
+
+	while (!err && !srv->closing && find_serial(srv, serial))
+		err = pthread_cond_timedwait(&srv->mount_gone, &srv->mount_lock,
+					     &end);
+	return find_serial(srv, serial) ? -EBUSY : 0;
+}
+
+/* One more mount of a superblock that is there. -ENOTCONN: it is no more. */
+static int mount_again(struct mount *m, const char *path, bool readonly,
+		       struct daxfs_message *msg)
+{
+	cleanup_free char *source = mount_source(m);
+	cleanup_close int mnt_fd = -1;
+
+	if (mount_is_dead(m))
+		return -ENOTCONN;
+	if (!source)
+		return message_fail(msg, ENOMEM, "out of memory");
+	mnt_fd = attach_open(m->fd, source, m->readonly, readonly, msg);
+	if (mnt_fd < 0)
+		return mnt_fd;
+	return place(m, mnt_fd, path, msg);
+}
+
+static int mount_locked(struct server *srv, const char *branch,
+			const char *path, bool readonly,
+			struct daxfs_message *msg)
+{
+	for (;;) {
+		struct daxfs_branch *b;
+		struct mount *m;
+		u64 serial;
+		int rc;
+
+		if (srv->closing)
+			return message_fail(msg, ESHUTDOWN,
+					    "the server of this region is ending; try again");
+		rc = daxfs_branch_get(srv->region, branch, &b);
+		if (rc)
+			return message_fail(msg, -rc, "branch '%s': %s", branch,
+					    log_err(-rc));
+		/* Cannot go away: ending a mount takes mount_lock. */
+		m = daxfs_branch_private(b);
+		if (!m)
+			return start_mount(srv, b, path, readonly, msg);
+		serial = m->serial;
+		rc = mount_again(m, path, readonly, msg);
+		daxfs_branch_put(b);
+		if (rc != -ENOTCONN)
+			return rc;
+		if (mount_wait_gone(srv, serial))
+			return message_fail(msg, EBUSY,
+					    "branch '%s': its last mount is still ending; try again",
+					    branch);
+	}
+}
+
+static int check_mountpoint(const char *path, struct daxfs_message *msg)
+{
+	struct stat st;
+	int rc;
+
+	if (path[0] != '/')
+		return message_fail(msg, EINVAL,
+				    "mountpoint '%s': not an absolute path",
+				    path);
+	rc = attach_clear_dead(path);
+	if (rc)
+		return message_fail(msg, -rc, "mountpoint '%s': %s", path,
+				    log_err(-rc));
+	if (stat(path, &st) < 0)
+		return message_fail(msg, errno, "mountpoint '%s': %s", path,
+				    log_err(errno));
+	if (!S_ISDIR(st.st_mode))
+		return message_fail(msg, ENOTDIR,
+				    "mountpoint '%s': not a directory", path);
+	return 0;
+}
+
+int mount_branch(struct server *srv, const char *branch, const char *path,
+		 bool readonly, struct daxfs_message *msg)
+{
+	int rc;
+
+	rc = check_mountpoint(path, msg);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&srv->mount_lock);
+	rc = mount_locked(srv, branch, path, readonly, msg);
+	pthread_mutex_unlock(&srv->mount_lock);
+	return rc;
+}
+
+/* ---- End ----------------------------------------------------------------- */
+
+/* A speculative branch goes with its last mount. */
+static void drop_branch(struct mount *m)
+{
+	struct daxfs_branch_info info;
+	int rc;
+
+	if (!m->attached || m->keep || m->srv->stopping || m->is_main ||
+	    daxfs_branch_status(m->branch) ||
+	    daxfs_branch_info(m->branch, &info) || info.persistent ||
+	    info.state != DAXFS_BRANCH_ACTIVE)
+		return;
+	rc = daxfs_branch_delete(m->srv->region, m->name);
+	if (rc == -EBUSY)
+		log_event(LOG_INFO, "unmounted, kept for its children",
+			  "branch", m->name, NULL);
+	else if (rc)
+		log_event(LOG_ERROR, "cannot drop an unmounted branch",
+			  "branch", m->name, "error", log_err(-rc), NULL);
+	else
+		log_event(LOG_INFO, "unmounted and dropped", "branch", m->name,
+			  NULL);
+}
+
+static void end_mount(struct mount *m)
+{
+	int rc;
+
+	forget_mount(m);
+	if (!m->readonly && !daxfs_branch_status(m->branch)) {
+		rc = daxfs_evict_orphans(m->branch);
+		if (rc && rc != -ESTALE && rc != -EROFS)
+			log_event(LOG_WARN, "cannot free nameless inodes",
+				  "branch", m->name, "error", log_err(-rc),
+				  NULL);
+	}
+	drop_branch(m);
+	free_mount(m);
+}
+
+void mount_reap(struct server *srv)
+{
+	struct mount *dead;
+
+	pthread_mutex_lock(&srv->mount_lock);
+	pthread_mutex_lock(&srv->table_lock);
+	dead = srv->dead;
+	srv->dead = NULL;
+	pthread_mutex_unlock(&srv->table_lock);
+	while (dead) {
+		struct mount *next = dead->next_dead;
+
+		end_mount(dead);
+		dead = next;
+	}
+	pthread_cond_broadcast(&srv->mount_gone);
+	pthread_mutex_unlock(&srv->mount_lock);
+}
+
+void mount_end_all(struct server *srv)
+{
+	while (srv->mounts)
+		end_mount(srv->mounts);
+}

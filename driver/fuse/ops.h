@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the FUSE operations share. */
+#ifndef DAXFS_FUSE_OPS_H
+#define DAXFS_FUSE_OPS_H
+
+#include "server.h"
+
+/* "For ever": the kernel hears of every change. In seconds. */
+#define OPS_FOREVER 1e9
+
+static inline struct mount *ops_mount(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+void ops_stat(const struct daxfs_attr *a, struct stat *st);
+void ops_entry(const struct daxfs_attr *a, struct fuse_entry_param *e);
+
+/* Answer with -rc. */
+void ops_fail(fuse_req_t req, int rc);
+/* The same where the object is an inode number: one that is gone is ESTALE. */
+void ops_fail_inode(fuse_req_t req, int rc);
+/* The answer of an operation that returns nothing. */
+void ops_done(fuse_req_t req, int rc);
+
+/*
+ * How long the kernel may keep this name (found or not) of this mount, in
+ * seconds; called before the engine is asked.
+ */
+double ops_name_timeout(struct mount *m, fuse_ino_t dir, const char *name,
+			size_t len);
+
+/*
+ * Count one lookup of an inode that the kernel is about to hear of; when it
+ * does not, ops_unlearn(). -ENOMEM.
+ */
+int ops_learn(struct mount *m, u64 ino);
+void ops_unlearn(struct mount *m, u64 ino, u64 count);
+
+/* Answer with a new entry, which the kernel then knows. */
+void ops_reply_entry(fuse_req_t req, const struct daxfs_attr *a,
+		     double timeout);
+
+/* inode */
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+		struct fuse_file_info *fi);
+void op_readlink(fuse_req_t req, fuse_ino_t ino);
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
+void op_forget_multi(fuse_req_t req, size_t count,
+		     struct fuse_forget_data *forgets);
+void op_statfs(fuse_req_t req, fuse_ino_t ino);
+
+/* names */
+void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name);
+void op_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
+	      dev_t rdev);
+void op_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode);
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t dir,
+		const char *name);
+void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
+	       struct fuse_file_info *fi);
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t dir, const char *name);
+void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name);
+void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name);
+void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name,
+	       fuse_ino_t newdir, const char *newname, unsigned flags);
+
+/* directories */
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi);
+
+/* files */
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	     struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
+	      off_t off, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+	      struct fuse_file_info *fi);
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+	      struct fuse_file_info *fi);
+
+/* extended attributes */
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+		 const char *value, size_t size, int flags);
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+
+#include "ops.h"
+
+/* "." and "..": asked for by file handles (name_to_handle_at and NFS). */
+static int lookup_dots(struct daxfs_branch *b, u64 dir, const char *name,
+		       struct daxfs_attr *out)
+{
+	int rc = 0;
+
+	if (name[1])
+		rc = daxfs_parent(b, dir, &dir);
+	return rc ? rc : daxfs_getattr(b, dir, out);
+}
+
+static bool is_dots(const char *name)
+{
+	return !strcmp(name, ".") || !strcmp(name, "..");
+}
+
+void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	struct mount *m = ops_mount(req);
+	struct fuse_entry_param none = { 0 };
+	size_t len = strlen(name);
+	struct daxfs_attr a;
+	double timeout;
+	int rc;
+
+	if (is_dots(name)) {
+		rc = lookup_dots(m->branch, dir, name, &a);
+		if (rc)
+			ops_fail_inode(req, rc);
+		else
+			ops_reply_entry(req, &a, 0);
+		return;
+	}
+	timeout = ops_name_timeout(m, dir, name, len);
+	rc = daxfs_lookup(m->branch, dir, name, len, &a);
+	if (!rc) {
+		ops_reply_entry(req, &a, timeout);
+	} else if (rc == -ENOENT) {
+		none.entry_timeout = timeout;
+		fuse_reply_entry(req, &none);
+	} else {
+		ops_fail(req, rc);
+	}
+}
+
+static int make(fuse_req_t req, fuse_ino_t dir, const char *name,
+		struct daxfs_new *in, struct daxfs_attr *out)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	in->uid = ctx->uid;
+	in->gid = ctx->gid;
+	return daxfs_make(ops_mount(req)->branch, dir, name, strlen(name), in,
+			  out);
+}
+
+static void make_and_reply(fuse_req_t req, fuse_ino_t dir, const char *name,
+			   struct daxfs_new *in)
+{
+	struct daxfs_attr a;
+	int rc;
+
+	rc = make(req, dir, name, in, &a);
+	if (rc)
+		ops_fail(req, rc);
+	else
+		ops_reply_entry(req, &a, OPS_FOREVER);
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
+	      dev_t rdev)
+{
+	struct daxfs_new in = { .mode = mode, .rdev = (u32)rdev };
+
+	make_and_reply(req, dir, name, &in);
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
+{
+	struct daxfs_new in = { .mode = S_IFDIR | (mode & 07777) };
+
+	make_and_reply(req, dir, name, &in);
+}
+
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t dir,
+		const char *name)
+{
+	struct daxfs_new in = { .mode = S_IFLNK | 0777, .target = target };
+
+	make_and_reply(req, dir, name, &in);
+}
+
+/* A name that came to be since the kernel looked is opened like any other. */
+static int open_existing(struct mount *m, fuse_ino_t dir, const char *name,
+			 int flags, struct daxfs_attr *a)
+{
+	struct daxfs_attr zero = { 0 };
+	int rc;
+
+	rc = daxfs_lookup(m->branch, dir, name, strlen(name), a);
+	if (!rc && (flags & O_TRUNC) && S_ISREG(a->mode))
+		rc = daxfs_setattr(m->branch, a->ino, DAXFS_SET_SIZE, &zero, a);
+	return rc;
+}
+
+void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
+	       struct fuse_file_info *fi)
+{
+	struct daxfs_new in = { .mode = S_IFREG | (mode & 07777) };
+	struct mount *m = ops_mount(req);
+	struct fuse_entry_param e;
+	struct daxfs_attr a;
+	int rc;
+
+	rc = make(req, dir, name, &in, &a);
+	if (rc == -EEXIST && !(fi->flags & O_EXCL))
+		rc = open_existing(m, dir, name, fi->flags, &a);
+	if (!rc)
+		rc = ops_learn(m, a.ino);
+	if (rc) {
+		ops_fail(req, rc);
+		return;
+	}
+	ops_entry(&a, &e);
+	fi->keep_cache = 1;
+	if (fuse_reply_create(req, &e, fi))
+		ops_unlearn(m, a.ino, 1);
+}
+
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t dir, const char *name)
+{
+	struct daxfs_attr a;
+	int rc;
+
+	rc = daxfs_link(ops_mount(req)->branch, ino, dir, name, strlen(name),
+			&a);
+	if (rc)
+		ops_fail(req, rc);
+	else
+		ops_reply_entry(req, &a, OPS_FOREVER);
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	ops_done(req, daxfs_unlink(ops_mount(req)->branch, dir, name,
+				   strlen(name), NULL));
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	ops_done(req, daxfs_rmdir(ops_mount(req)->branch, dir, name,
+				  strlen(name), NULL));
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name,
+	       fuse_ino_t newdir, const char *newname, unsigned flags)
+{
+	u32 f = 0;
+
+	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	if (flags & RENAME_NOREPLACE)
+		f |= DAXFS_RENAME_NOREPLACE;
+	if (flags & RENAME_EXCHANGE)
+		f |= DAXFS_RENAME_EXCHANGE;
+	ops_done(req,
+		 daxfs_rename(ops_mount(req)->branch, dir, name, strlen(name),
+			      newdir, newname, strlen(newname), f, NULL));
+}

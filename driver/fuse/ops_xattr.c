@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "../common/util.h"
+#include "ops.h"
+
+static bool starts(const char *s, const char *prefix)
+{
+	return !strncmp(s, prefix, strlen(prefix));
+}
+
+/* ACLs would have to be enforced, and nothing else is below "system.". */
+static bool refused(const char *name)
+{
+	return starts(name, "system.");
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct daxfs_branch *b = ops_mount(req)->branch;
+	cleanup_free char *buf = NULL;
+	ssize_t n;
+
+	if (refused(name)) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
+	if (size > DAXFS_XATTR_SIZE_MAX)
+		size = DAXFS_XATTR_SIZE_MAX;
+	if (size) {
+		buf = malloc(size);
+		if (!buf) {
+			ops_fail(req, -ENOMEM);
+			return;
+		}
+	}
+	n = daxfs_getxattr(b, ino, name, buf, size);
+	if (n < 0)
+		ops_fail_inode(req, (int)n);
+	else if (!size)
+		fuse_reply_xattr(req, (size_t)n);
+	else
+		fuse_reply_buf(req, buf, (size_t)n);
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+		 const char *value, size_t size, int flags)
+{
+	u32 f = 0;
+	int rc;
+
+	if (refused(name)) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
+	if (flags & ~(XATTR_CREATE | XATTR_REPLACE)) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	if (flags & XATTR_CREATE)
+		f |= DAXFS_XATTR_CREATE;
+	if (flags & XATTR_REPLACE)
+		f |= DAXFS_XATTR_REPLACE;
+	rc = daxfs_setxattr(ops_mount(req)->branch, ino, name, value, size, f);
+	if (rc)
+		ops_fail_inode(req, rc);
+	else
+		fuse_reply_err(req, 0);
+}
+
+/* Names in trusted.* are root's. Returns the length that is left. */
+static size_t hide_trusted(char *list, size_t len)
+{
+	size_t in = 0, out = 0;
+
+	while (in < len) {
+		size_t n = strnlen(list + in, len - in) + 1;
+
+		if (n > len - in)
+			break;
+		if (!starts(list + in, "trusted.")) {
+			memmove(list + out, list + in, n);
+			out += n;
+		}
+		in += n;
+	}
+	return out;
+}
+
+/* The whole list, allocated. */
+static ssize_t get_list(struct daxfs_branch *b, u64 ino, char **out)
+{
+	for (;;) {
+		ssize_t n = daxfs_listxattr(b, ino, NULL, 0);
+		char *buf;
+
+		*out = NULL;
+		if (n <= 0)
+			return n;
+		buf = malloc((size_t)n);
+		if (!buf)
+			return -ENOMEM;
+		n = daxfs_listxattr(b, ino, buf, (size_t)n);
+		if (n >= 0) {
+			*out = buf;
+			return n;
+		}
+		free(buf);
+		/* The list has grown meanwhile. */
+		if (n != -ERANGE)
+			return n;
+	}
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	cleanup_free char *list = NULL;
+	ssize_t n;
+
+	n = get_list(ops_mount(req)->branch, ino, &list);
+	if (n > 0 && fuse_req_ctx(req)->uid != 0)
+		n = (ssize_t)hide_trusted(list, (size_t)n);
+	if (n < 0)
+		ops_fail_inode(req, (int)n);
+	else if (!size)
+		fuse_reply_xattr(req, (size_t)n);
+	else if ((size_t)n > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, list, (size_t)n);
+}
+
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	int rc;
+
+	if (refused(name)) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
+	rc = daxfs_removexattr(ops_mount(req)->branch, ino, name);
+	if (rc)
+		ops_fail_inode(req, rc);
+	else
+		fuse_reply_err(req, 0);
+}

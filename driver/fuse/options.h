@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DAXFS_FUSE_OPTIONS_H
+#define DAXFS_FUSE_OPTIONS_H
+
+#include "../common/log.h"
+#include "client.h"
+
+struct options {
+	struct mount_request request;
+	bool control_only;
+	bool foreground;
+	const char *log_file;
+	enum log_level level;
+	enum log_format format;
+};
+
+/* Exits on --help, --version and errors. */
+void options_parse(struct options *o, int argc, char **argv);
+
+#endif

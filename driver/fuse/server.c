@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+
+#include "../common/log.h"
+#include "../common/util.h"
+
+#define MIN_WORKERS 4
+
+int message_fail(struct daxfs_message *msg, int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(msg->text, sizeof(msg->text), fmt, ap);
+	va_end(ap);
+	return -err;
+}
+
+void server_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
+static int open_file(struct server *srv, const char *path,
+		     struct daxfs_message *msg)
+{
+	int rc = region_file_open(path, 0, &srv->file, msg);
+
+	/* What cannot be written can still be read. */
+	if (rc == -EACCES || rc == -EROFS || rc == -EPERM)
+		rc = region_file_open(path, REGION_READONLY, &srv->file, msg);
+	return rc;
+}
+
+static int open_region(struct server *srv, const char *path, const char *state,
+		       struct daxfs_message *msg)
+{
+	struct daxfs_message why = { "" };
+	int rc;
+
+	rc = open_file(srv, path, msg);
+	if (rc)
+		return rc;
+	rc = daxfs_region_open(&srv->file.backing, 0, &srv->region, &why);
+	if (rc) {
+		snprintf(msg->text, sizeof(msg->text), "'%.100s': %.140s", path,
+			 why.text);
+		return rc;
+	}
+	srv->socket = region_control_path(srv->file.path, state);
+	if (!srv->socket) {
+		rc = -errno;
+		snprintf(msg->text, sizeof(msg->text), "'%.160s': %s", path,
+			 log_err(-rc));
+	}
+	return rc;
+}
+
+static int start_threads(struct server *srv)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned workers = cores > MIN_WORKERS ? (unsigned)cores : MIN_WORKERS;
+	int rc;
+
+	srv->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (srv->wake_fd < 0)
+		return -errno;
+	rc = loop_new(workers, &srv->loop);
+	return rc ? rc : notifier_new(&srv->notifier);
+}
+
+int server_start(struct server *srv, const char *region, const char *state,
+		 bool control_only, struct daxfs_message *msg)
+{
+	int rc;
+
+	*srv = (struct server){ .control_only = control_only };
+	srv->file.fd = srv->wake_fd = -1;
+	pthread_mutex_init(&srv->mount_lock, NULL);
+	pthread_mutex_init(&srv->table_lock, NULL);
+	pthread_cond_init(&srv->mount_gone, NULL);
+	rc = open_region(srv, region, state, msg);
+	if (!rc) {
+		rc = start_threads(srv);
+		if (rc)
+			snprintf(msg->text, sizeof(msg->text),
+				 "cannot start: %s", log_err(-rc));
+	}
+	if (!rc)
+		rc = control_start(srv, msg);
+	if (rc)
+		server_stop(srv);
+	return rc;
+}
+
+/* After this no mount begins. False: there are mounts, and they shall stay. */
+static bool close_for_mounts(struct server *srv, bool even_mounted)
+{
+	pthread_mutex_lock(&srv->mount_lock);
+	if (even_mounted)
+		srv->stopping = true;
+	else if (srv->mounts || !srv->had_mount || srv->control_only)
+		goto out;
+	srv->closing = true;
+	pthread_cond_broadcast(&srv->mount_gone);
+out:
+	pthread_mutex_unlock(&srv->mount_lock);
+	return srv->closing;
+}
+
+static void drain_fd(int fd)
+{
+	char buf[sizeof(struct signalfd_siginfo)];
+
+	while (read(fd, buf, sizeof(buf)) > 0)
+		;
+}
+
+int server_run(struct server *srv)
+{
+	cleanup_close int signals = -1;
+	sigset_t set;
+
+	server_signals(&set);
+	signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0)
+		return -errno;
+	for (;;) {
+		struct pollfd p[] = {
+			{ .fd = signals, .events = POLLIN },
+			{ .fd = srv->wake_fd, .events = POLLIN },
+		};
+
+		if (poll(p, ARRAY_SIZE(p), -1) < 0 && errno != EINTR)
+			return -errno;
+		if (p[0].revents) {
+			drain_fd(signals);
+			log_event(LOG_INFO, "stopping on a signal", NULL);
+			close_for_mounts(srv, true);
+			return 0;
+		}
+		if (p[1].revents) {
+			drain_fd(srv->wake_fd);
+			mount_reap(srv);
+		}
+		if (close_for_mounts(srv, false)) {
+			log_event(LOG_INFO, "the last mount is gone", NULL);
+			return 0;
+		}
+	}
+}
+
+void server_stop(struct server *srv)
+{
+	int rc;
+
+	close_for_mounts(srv, true);
+	control_stop(srv);
+	mount_detach_all(srv);
+	loop_free(srv->loop);
+	notifier_free(srv->notifier);
+	mount_end_all(srv);
+	if (srv->region) {
+		rc = daxfs_region_sync(srv->region);
+		if (rc && rc != -EROFS)
+			log_event(LOG_ERROR, "cannot sync the region", "error",
+				  log_err(-rc), NULL);
+		daxfs_region_close(srv->region);
+	}
+	region_file_close(&srv->file);
+	if (srv->wake_fd >= 0)
+		close(srv->wake_fd);
+	free(srv->socket);
+	pthread_cond_destroy(&srv->mount_gone);
+	pthread_mutex_destroy(&srv->table_lock);
+	pthread_mutex_destroy(&srv->mount_lock);
+	*srv = (struct server){ 0 };
+	srv->file.fd = srv->wake_fd = -1;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libfuse's session of a mount. The descriptor is ours (loop.c reads it), so
+ * replies come through here too: the answer to FUSE_INIT gets the one flag that
+ * libfuse 3.14 does not know.
+ */
+#include <linux/fuse.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/uio.h>
+
+#include "../common/log.h"
+#include "../common/util.h"
+#include "server.h"
+
+static ssize_t send_init(struct mount *m, int fd, struct iovec *iov, int count)
+{
+	const struct fuse_out_header *h = iov[0].iov_base;
+	struct fuse_init_out out = { 0 };
+	struct iovec v[2] = { iov[0], { &out, 0 } };
+	ssize_t n;
+
+	if (count == 2 && !h->error && iov[1].iov_len <= sizeof(out)) {
+		memcpy(&out, iov[1].iov_base, iov[1].iov_len);
+		v[1].iov_len = iov[1].iov_len;
+		if (m->killpriv)
+			out.flags |= FUSE_HANDLE_KILLPRIV_V2;
+		n = writev(fd, v, 2);
+	} else {
+		m->init_error = h->error ? -h->error : EPROTO;
+		n = writev(fd, iov, count);
+	}
+	if (n < 0)
+		m->init_error = errno;
+	m->init_unique = 0;
+	sem_post(&m->ready);
+	return n;
+}
+
+static ssize_t send_reply(int fd, struct iovec *iov, int count, void *userdata)
+{
+	struct mount *m = userdata;
+	const struct fuse_out_header *h = iov[0].iov_base;
+
+	/* Unique numbers are not 0; notifications have 0. */
+	if (h->unique && h->unique == m->init_unique)
+		return send_init(m, fd, iov, count);
+	return writev(fd, iov, count);
+}
+
+/* libfuse wants one; loop.c does the reading. */
+static ssize_t no_read(int fd, void *buf, size_t len, void *userdata)
+{
+	(void)fd;
+	(void)buf;
+	(void)len;
+	(void)userdata;
+	errno = EOPNOTSUPP;
+	return -1;
+}
+
+static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char text[512];
+	size_t n;
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	n = strlen(text);
+	while (n && text[n - 1] == '\n')
+		text[--n] = '\0';
+	log_event(level <= FUSE_LOG_ERR       ? LOG_ERROR
+		  : level == FUSE_LOG_WARNING ? LOG_WARN
+		  : level == FUSE_LOG_DEBUG   ? LOG_DEBUG
+					      : LOG_INFO,
+		  text, "from", "libfuse", NULL);
+}
+
+int session_new(struct mount *m)
+{
+	static const struct fuse_custom_io io = {
+		.writev = send_reply,
+		.read = no_read,
+	};
+	char name[] = "daxfs-fuse";
+	char *argv[] = { name, NULL };
+	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+	int rc;
+
+	fuse_set_log_func(log_libfuse);
+	m->se = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), m);
+	fuse_opt_free_args(&args);
+	if (!m->se)
+		return -EMFILE;
+	rc = fuse_session_custom_io(m->se, &io, m->fd);
+	if (rc) {
+		fuse_session_destroy(m->se);
+		m->se = NULL;
+		return rc < 0 ? rc : -rc;
+	}
+	return 0;
+}

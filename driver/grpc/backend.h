@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The way to the snapshotter: calls run on worker threads, each with a Varlink
+ * connection of its own; what they answer comes back to the thread that owns
+ * the calls. All functions are for that thread only.
+ */
+#ifndef DAXFS_GRPC_BACKEND_H
+#define DAXFS_GRPC_BACKEND_H
+
+#include <stddef.h>
+
+#include "conn.h"
+
+#define GRPC_WORKERS_MAX 8u
+#define GRPC_STREAM_WORKERS_MAX 4u /* of them, for calls that stream */
+/* A call without a deadline of its own. */
+#define GRPC_CALL_TIMEOUT_MS (5 * 60 * 1000)
+/* Response bytes that wait for one slow client before its worker does too. */
+#define GRPC_QUEUE_MAX (4u << 20)
+
+struct grpc_backend;
+
+/* `socket_path` and `budget` must outlive the backend. 0 or -errno. */
+int grpc_backend_new(const char *socket_path, struct grpc_budget *budget,
+		     struct grpc_backend **out);
+/* Breaks off what still runs. No call may be left in it. */
+void grpc_backend_free(struct grpc_backend *b);
+
+/* Readable when there is something for grpc_backend_process(). */
+int grpc_backend_fd(const struct grpc_backend *b);
+
+/* Begin a call; `owner` is handed to touched() below. */
+void grpc_backend_start(struct grpc_backend *b, struct grpc_call *call,
+			void *owner);
+void grpc_backend_gone(struct grpc_backend *b, struct grpc_call *call);
+void grpc_backend_drained(struct grpc_backend *b, struct grpc_call *call,
+			  size_t n);
+
+/*
+ * Pass finished replies to their calls; touched() hears which owners have
+ * something to send. It must not end calls.
+ */
+void grpc_backend_process(struct grpc_backend *b, void (*touched)(void *owner));
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon's loop: sockets, connections, timers, signals. */
+#ifndef DAXFS_GRPC_SERVER_H
+#define DAXFS_GRPC_SERVER_H
+
+#define GRPC_CONNECTIONS_MAX 64u
+#define GRPC_REQUEST_BYTES_MAX (64u << 20) /* held for all calls together */
+#define GRPC_DRAIN_TIMEOUT_MS 10000        /* running calls after SIGTERM */
+
+struct grpc_server_options {
+	const char *address;     /* the socket to serve on */
+	const char *snapshotter; /* the socket to ask */
+	unsigned mode;           /* of the former */
+};
+
+/*
+ * Serve until SIGTERM or SIGINT, which the caller has blocked in all threads.
+ * 0, or -1 after having logged why not.
+ */
+int grpc_server_run(const struct grpc_server_options *o);
+
+#endif

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "branches.h"
+
+#include <stdio.h>
+
+#include "../common/log.h"
+#include "branches_json.h"
+#include "branches_reply.h"
+#include "io.daxfs.Branches.varlink.h"
+
+/* ---- Looking ------------------------------------------------------------- */
+
+static void get_region(struct varlink_call_ctx *ctx, json_object *params,
+		       void *arg)
+{
+	(void)params;
+	branches_reply_with(ctx, "region", branches_json_region(arg));
+}
+
+static void list(struct varlink_call_ctx *ctx, json_object *params, void *arg)
+{
+	struct branches_service *s = arg;
+	json_object *array = json_object_new_array();
+	struct daxfs_branch_info *infos;
+	bool ok = array;
+	u32 count, i;
+	int rc;
+
+	(void)params;
+	rc = daxfs_branch_list(s->region, &infos, &count);
+	if (rc) {
+		json_object_put(array);
+		branches_fail(ctx, rc, "cannot list the branches: %s",
+			      log_err(-rc));
+		return;
+	}
+	for (i = 0; ok && i < count; i++) {
+		json_object *o = branches_json_branch(s, &infos[i]);
+
+		ok = o && !json_object_array_add(array, o);
+		if (!ok)
+			json_object_put(o);
+	}
+	daxfs_free(infos);
+	if (!ok) {
+		json_object_put(array);
+		array = NULL;
+	}
+	branches_reply_with(ctx, "branches", array);
+}
+
+static void get(struct varlink_call_ctx *ctx, json_object *params, void *arg)
+{
+	const char *name;
+
+	if (varlink_get_string(ctx, params, "name", true, &name))
+		branches_reply_branch(arg, ctx, name);
+}
+
+static void usage(struct varlink_call_ctx *ctx, json_object *params, void *arg)
+{
+	struct branches_service *s = arg;
+	struct daxfs_branch *b;
+	u64 bytes, inodes;
+	json_object *reply;
+	const char *name;
+	int rc;
+
+	if (!varlink_get_string(ctx, params, "name", true, &name))
+		return;
+	rc = daxfs_branch_get(s->region, name, &b);
+	if (!rc) {
+		rc = daxfs_usage(b, &bytes, &inodes);
+		daxfs_branch_put(b);
+	}
+	if (rc) {
+		branches_fail_branch(ctx, rc == -ESTALE ? -ENOENT : rc, name);
+		return;
+	}
+	reply = json_object_new_object();
+	if (!reply ||
+	    !branches_json_add(reply, "bytes",
+			       json_object_new_int64((int64_t)bytes)) ||
+	    !branches_json_add(reply, "inodes",
+			       json_object_new_int64((int64_t)inodes))) {
+		json_object_put(reply);
+		branches_fail(ctx, -ENOMEM, "out of memory");
+		return;
+	}
+	varlink_reply(ctx, reply);
+}
+
+/* ---- Changing ------------------------------------------------------------ */
+
+static int flush(struct branches_service *s, const char *name)
+{
+	return s->mounter.flush ? s->mounter.flush(s->mounter.arg, name) : 0;
+}
+
+static void ended(struct branches_service *s, bool main_changed)
+{
+	if (s->mounter.ended)
+		s->mounter.ended(s->mounter.arg, main_changed);
+}
+
+static int mount_branch(struct branches_service *s, const char *name,
+			const char *mountpoint, bool readonly,
+			struct daxfs_message *msg)
+{
+	if (!s->mounter.mount) {
+		snprintf(msg->text, sizeof(msg->text),
+			 "nothing serves this region that could mount it; start daxfs-fuse");
+		return -EOPNOTSUPP;
+	}
+	return s->mounter.mount(s->mounter.arg, name, mountpoint, readonly,
+				msg);
+}
+
+static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
+{
+	const char *name, *parent = "main", *mountpoint = NULL;
+	bool persistent = false, readonly = false;
+	struct branches_service *s = arg;
+	struct daxfs_message msg = { "" };
+	int rc;
+
+	if (!varlink_get_string(ctx, params, "name", true, &name) ||
+	    !varlink_get_string(ctx, params, "parent", false, &parent) ||
+	    !varlink_get_bool(ctx, params, "persistent", false, &persistent) ||
+	    !varlink_get_string(ctx, params, "mountpoint", false,
+				&mountpoint) ||
+	    !varlink_get_bool(ctx, params, "readonly", false, &readonly))
+		return;
+	/* The new branch sees what has been written through mappings too. */
+	rc = flush(s, parent);
+	if (rc && rc != -ENOENT && rc != -ESTALE) {
+		branches_fail(ctx, rc,
+			      "branch '%s': cannot write its data back: %s",
+			      parent, log_err(-rc));
+		return;
+	}
+	rc = daxfs_branch_create(s->region, name, parent,
+				 persistent ? DAXFS_BRANCH_PERSISTENT : 0);
+	if (rc) {
+		branches_fail_create(s, ctx, rc, name, parent);
+		return;
+	}
+	if (mountpoint)
+		rc = mount_branch(s, name, mountpoint, readonly, &msg);
+	if (rc) {
+		int undo = daxfs_branch_delete(s->region, name);
+
+		branches_fail(ctx, rc, "%s%s%s", msg.text,
+			      undo ? "; the new branch could not be taken back: "
+				   : "",
+			      undo ? log_err(-undo) : "");
+		return;
+	}
+	branches_reply_branch(s, ctx, name);
+}
+
+static void seal(struct varlink_call_ctx *ctx, json_object *params, void *arg)
+{
+	struct branches_service *s = arg;
+	const char *name;
+	int rc;
+
+	if (!varlink_get_string(ctx, params, "name", true, &name))
+		return;
+	rc = flush(s, name);
+	if (!rc)
+		rc = daxfs_branch_seal(s->region, name);
+	branches_reply_done(ctx, rc, name);
+}
+
+static void commit(struct varlink_call_ctx *ctx, json_object *params, void *arg)
+{
+	struct branches_service *s = arg;
+	struct daxfs_message msg = { "" };
+	const char *name;
+	int rc;
+
+	if (!varlink_get_string(ctx, params, "name", true, &name))
+		return;
+	rc = flush(s, name);
+	if (!rc)
+		rc = daxfs_branch_commit(s->region, name, &msg);
+	if (!rc)
+		ended(s, true);
+	if (rc && *msg.text)
+		branches_fail(ctx, rc, "%s", msg.text);
+	else if (rc == -EBUSY)
+		branches_fail_children(s, ctx, name);
+	else
+		branches_reply_done(ctx, rc, name);
+}
+
+static void abort_branch(struct varlink_call_ctx *ctx, json_object *params,
+			 void *arg)
+{
+	struct branches_service *s = arg;
+	const char *name;
+	int rc;
+
+	if (!varlink_get_string(ctx, params, "name", true, &name))
+		return;
+	rc = daxfs_branch_abort(s->region, name);
+	if (!rc)
+		ended(s, false);
+	if (rc == -EBUSY)
+		branches_fail_children(s, ctx, name);
+	else
+		branches_reply_done(ctx, rc, name);
+}
+
+/* May it be deleted; if not, the answer is given. */
+static bool may_delete(struct branches_service *s, struct varlink_call_ctx *ctx,
+		       const char *name, bool force)
+{
+	struct daxfs_branch_info info;
+	int rc;
+
+	rc = branches_get_info(s, name, &info);
+	if (!rc && !info.parent_id)
+		rc = -EPERM;
+	if (rc) {
+		branches_fail_branch(ctx, rc, name);
+		return false;
+	}
+	if (info.children) {
+		branches_fail_children(s, ctx, name);
+		return false;
+	}
+	if (!force && s->mounter.mounted &&
+	    s->mounter.mounted(s->mounter.arg, name)) {
+		branches_fail(ctx, -EBUSY,
+			      "branch '%s' is mounted; unmount it first, or delete it with force",
+			      name);
+		return false;
+	}
+	return true;
+}
+
+static void delete (struct varlink_call_ctx *ctx, json_object *params,
+		    void *arg)
+{
+	struct branches_service *s = arg;
+	bool force = false;
+	const char *name;
+	int rc = 0;
+
+	if (!varlink_get_string(ctx, params, "name", true, &name) ||
+	    !varlink_get_bool(ctx, params, "force", false, &force) ||
+	    !may_delete(s, ctx, name, force))
+		return;
+	if (force && s->mounter.unmount_branch)
+		rc = s->mounter.unmount_branch(s->mounter.arg, name);
+	if (!rc)
+		rc = daxfs_branch_delete(s->region, name);
+	if (!rc)
+		ended(s, false);
+	if (rc == -EBUSY)
+		branches_fail_children(s, ctx, name);
+	else
+		branches_reply_done(ctx, rc, name);
+}
+
+/* ---- Mounts -------------------------------------------------------------- */
+
+static void mount_method(struct varlink_call_ctx *ctx, json_object *params,
+			 void *arg)
+{
+	bool readonly = false, persistent = false;
+	struct branches_service *s = arg;
+	const char *name, *mountpoint;
+	struct daxfs_message msg = { "" };
+	struct daxfs_branch_info info;
+	int rc;
+
+	if (!varlink_get_string(ctx, params, "name", true, &name) ||
+	    !varlink_get_string(ctx, params, "mountpoint", true, &mountpoint) ||
+	    !varlink_get_bool(ctx, params, "readonly", false, &readonly) ||
+	    !varlink_get_bool(ctx, params, "persistent", false, &persistent))
+		return;
+	rc = branches_get_info(s, name, &info);
+	if (rc) {
+		branches_fail_branch(ctx, rc, name);
+		return;
+	}
+	rc = mount_branch(s, name, mountpoint, readonly, &msg);
+	if (rc) {
+		branches_fail(ctx, rc, "%s", msg.text);
+		return;
+	}
+	if (persistent && info.parent_id && !info.persistent)
+		rc = daxfs_branch_set_persistent(s->region, name, true);
+	branches_reply_done(ctx, rc, name);
+}
+
+static void unmount(struct varlink_call_ctx *ctx, json_object *params,
+		    void *arg)
+{
+	struct branches_service *s = arg;
+	struct daxfs_message msg = { "" };
+	const char *mountpoint;
+	bool keep = false;
+	int rc;
+
+	if (!varlink_get_string(ctx, params, "mountpoint", true, &mountpoint) ||
+	    !varlink_get_bool(ctx, params, "keep", false, &keep))
+		return;
+	if (!s->mounter.unmount) {
+		branches_fail(ctx, -EINVAL,
+			      "'%s': nothing serves this region, so nothing of it is mounted",
+			      mountpoint);
+		return;
+	}
+	rc = s->mounter.unmount(s->mounter.arg, mountpoint, keep, &msg);
+	if (rc)
+		branches_fail(ctx, rc, "%s", msg.text);
+	else
+		varlink_reply(ctx, NULL);
+}
+
+static void sync_region(struct varlink_call_ctx *ctx, json_object *params,
+			void *arg)
+{
+	struct branches_service *s = arg;
+	int rc;
+
+	(void)params;
+	rc = daxfs_region_sync(s->region);
+	if (rc)
+		branches_fail(ctx, rc, "'%s': cannot sync: %s", s->path,
+			      log_err(-rc));
+	else
+		varlink_reply(ctx, NULL);
+}
+
+void branches_interface(struct branches_service *s,
+			struct varlink_interface *out)
+{
+	static const struct varlink_method methods[] = {
+		{ "GetRegion", get_region },
+		{ "List", list },
+		{ "Get", get },
+		{ "Create", create },
+		{ "Seal", seal },
+		{ "Commit", commit },
+		{ "Abort", abort_branch },
+		{ "Delete", delete },
+		{ "Usage", usage },
+		{ "Mount", mount_method },
+		{ "Unmount", unmount },
+		{ "Sync", sync_region },
+		{ NULL, NULL },
+	};
+
+	*out = (struct varlink_interface){
+		.name = "io.daxfs.Branches",
+		.description = io_daxfs_Branches_varlink,
+		.methods = methods,
+		.arg = s,
+	};
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Branches and regions as the JSON objects of io.daxfs.Branches. */
+#ifndef DAXFS_BRANCHES_JSON_H
+#define DAXFS_BRANCHES_JSON_H
+
+#include "branches.h"
+
+/* Both NULL when memory is out. */
+json_object *branches_json_branch(struct branches_service *s,
+				  const struct daxfs_branch_info *info);
+json_object *branches_json_region(struct branches_service *s);
+
+/* Adds and takes over `value` (NULL: none could be made). False: no memory. */
+bool branches_json_add(json_object *o, const char *key, json_object *value);
+
+#endif

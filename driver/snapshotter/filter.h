@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * containerd's filter expressions: selectors joined by commas must all match,
+ * of several filters one must. A selector is a field path alone (present?) or
+ * with == != ~= and a value. Fields: name, parent, kind, labels.KEY; any other
+ * is absent. An absent field equals nothing and differs from everything.
+ *
+ * Regular expressions are RE2's in containerd. PCRE2 reads the same syntax
+ * (POSIX regcomp does not: no \d, (?i), lazy or named groups), and its match,
+ * depth and heap limits bound what RE2 bounds by construction.
+ */
+#ifndef DAXFS_FILTER_H
+#define DAXFS_FILTER_H
+
+#include <stdbool.h>
+
+#include "failure.h"
+
+struct filter; /* one or more expressions; not for two threads at once */
+
+/* What a filter looks at; label() answers NULL for an absent one. */
+struct filter_subject {
+	const char *name, *parent, *kind;
+	const char *(*label)(const void *arg, const char *key);
+	const void *arg;
+};
+
+/* Parse `n` expressions; none matches everything. InvalidArgument. */
+int filter_parse(const char *const *texts, unsigned n, struct filter **out,
+		 struct failure *f);
+void filter_free(struct filter *filter); /* NULL is fine */
+
+bool filter_match(const struct filter *filter, const struct filter_subject *s);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Labels: a JSON object of strings. One without a value is not kept. */
+#ifndef DAXFS_LABELS_H
+#define DAXFS_LABELS_H
+
+#include <json-c/json.h>
+
+#include "failure.h"
+
+#define LABELS_MAX 1024         /* of one snapshot */
+#define LABEL_BYTES (64u << 10) /* of one label, key and value */
+
+#define LABEL_REF "containerd.io/snapshot.ref"
+
+/* A checked copy of what a client sent (NULL: none). InvalidArgument. */
+int labels_copy(json_object *in, json_object **out, struct failure *f);
+
+/*
+ * Change `labels` to what the `n` field mask paths take from `in` (checked
+ * already): "labels" all, "labels.KEY" one; no path means "labels".
+ * InvalidArgument: any other path.
+ */
+int labels_update(json_object **labels, json_object *in,
+		  const char *const *paths, unsigned n, struct failure *f);
+
+/* NULL: absent. */
+const char *labels_get(json_object *labels, const char *key);
+
+/* As it is stored; borrowed from labels. */
+const char *labels_text(json_object *labels);
+
+#endif

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/statvfs.h>
+
+#include "../common/log.h"
+#include "../common/opts.h"
+#include "../common/util.h"
+#include "api.h"
+#include "settings.h"
+
+#ifndef DAXFS_VERSION_STRING
+#define DAXFS_VERSION_STRING "unknown"
+#endif
+
+#define POOL_SIZE (UINT64_C(16) << 30) /* when nothing is configured */
+#define POOL_SIZE_MIN (UINT64_C(64) << 20)
+#define POOL_UNIT (UINT64_C(1) << 20)
+
+struct daemon {
+	struct settings set;
+	/* two of us on one root or state would undo each other's work */
+	int root_lock, state_lock;
+	uid_t user; /* beside root; -1: none */
+	struct snapshotter snap;
+	struct varlink_interface iface;
+	struct varlink_server *server;
+};
+
+static struct varlink_server *running; /* for the signal handler */
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	varlink_server_stop(running);
+}
+
+/* *fd keeps the lock. */
+static int lock_folder(const char *folder, int *fd, struct failure *f)
+{
+	cleanup_free char *path = str_printf("%s/lock", folder);
+
+	if (!path)
+		return failure_no_memory(f);
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (*fd < 0)
+		return failure_set(f, FAILURE_UNKNOWN, errno,
+				   "cannot write to %s: %s", folder,
+				   log_err(errno));
+	if (flock(*fd, LOCK_EX | LOCK_NB) < 0)
+		return failure_set(f, FAILURE_UNKNOWN, errno, "%s: %s", folder,
+				   errno == EWOULDBLOCK
+					   ? "in use by another daxfs-snapshotter"
+					   : log_err(errno));
+	return 0;
+}
+
+static int open_store(struct daemon *d, struct failure *f)
+{
+	cleanup_free char *path = str_printf("%s/metadata.db", d->set.root);
+
+	if (!path)
+		return failure_no_memory(f);
+	return store_open(path, &d->snap.store, f);
+}
+
+/*
+ * The store belongs to one pool. Another one in its place would look as if all
+ * branches were lost.
+ */
+static int check_pool(struct daemon *d, const char *known, const char *region,
+		      struct failure *f)
+{
+	cleanup_free char *uuid = NULL;
+
+	if (pool_uuid(d->snap.pool, &uuid, f) < 0)
+		return -1;
+	if (!known)
+		return store_set_meta(d->snap.store, "pool", uuid, f);
+	if (str_eq(known, uuid))
+		return 0;
+	return failure_set(f, FAILURE_UNKNOWN, ESTALE,
+			   "%s (uuid %s) is not the pool that metadata.db "
+			   "beside it belongs to (uuid %s): put that one back, "
+			   "or remove both to begin anew",
+			   region, uuid, known);
+}
+
+/*
+ * Of a new pool. It is a sparse file that is written through a mapping: where
+ * the disk is full before the pool is, that ends in SIGBUS, not in ENOSPC.
+ */
+static int pool_size(struct daemon *d, uint64_t *size, struct failure *f)
+{
+	struct statvfs st;
+	uint64_t room;
+
+	if (statvfs(d->set.root, &st) < 0)
+		return failure_set(f, FAILURE_UNKNOWN, errno,
+				   "cannot look at %s: %s", d->set.root,
+				   log_err(errno));
+	room = (uint64_t)st.f_bavail * st.f_frsize / 10 * 9;
+	*size = d->set.pool_size;
+	if (!*size)
+		*size = room < POOL_SIZE ? room : POOL_SIZE;
+	else if (*size > room)
+		log_event(LOG_WARN, "pool_size exceeds the free space", "size",
+			  format_size(*size), "free", format_size(room), NULL);
+	*size -= *size % POOL_UNIT;
+	if (*size >= POOL_SIZE_MIN)
+		return 0;
+	return failure_set(f, FAILURE_RESOURCE_EXHAUSTED, ENOSPC,
+			   "a pool of %s in %s is too small; it needs %s",
+			   format_size(*size), d->set.root,
+			   format_size(POOL_SIZE_MIN));
+}
+
+static int open_pool(struct daemon *d, struct failure *f)
+{
+	cleanup_free char *region = str_printf("%s/pool.daxfs", d->set.root);
+	cleanup_free char *known = NULL;
+	struct pool_settings ps = {
+		.region = region,
+		.state = d->set.state,
+		.branches = d->set.pool_branches,
+		.log_level = d->set.level_name,
+		.log_format = d->set.format_name,
+	};
+
+	if (!region)
+		return failure_no_memory(f);
+	if (store_get_meta(d->snap.store, "pool", &known, f) < 0)
+		return -1;
+	if (known && access(region, F_OK) < 0 && errno == ENOENT)
+		return failure_set(f, FAILURE_UNKNOWN, ENOENT,
+				   "%s is missing, but metadata.db beside it "
+				   "lists what it held: put it back, or remove "
+				   "metadata.db to begin anew",
+				   region);
+	if (access(region, F_OK) < 0 && pool_size(d, &ps.size, f) < 0)
+		return -1;
+	if (pool_open(&ps, !known, &d->snap.pool, f) < 0)
+		return -1;
+	return check_pool(d, known, region, f);
+}
+
+static int find_user(const char *name, uid_t *out, struct failure *f)
+{
+	struct passwd *pw;
+
+	*out = (uid_t)-1;
+	if (!*name)
+		return 0;
+	errno = 0;
+	pw = getpwnam(name);
+	if (!pw)
+		return failure_set(f, FAILURE_INVALID_ARGUMENT, ENOENT,
+				   "configuration: user = %s: there is no such "
+				   "user",
+				   name);
+	*out = pw->pw_uid;
+	return 0;
+}
+
+static int open_server(struct daemon *d, struct failure *f)
+{
+	static const struct varlink_interface *interfaces[1];
+	cleanup_free char *path = str_printf("%s/daxfs.sock", d->set.state);
+	struct varlink_server_options o = {
+		.vendor = "daxfs",
+		.product = "daxfs-snapshotter",
+		.version = DAXFS_VERSION_STRING,
+		.url = "",
+		.max_connections = d->set.max_connections,
+		.workers = d->set.workers,
+		.socket_mode = 0660,
+		.allow_uid = d->user,
+	};
+	int rc;
+
+	if (!path)
+		return failure_no_memory(f);
+	snapshots_interface(&d->snap, &d->iface);
+	interfaces[0] = &d->iface;
+	rc = varlink_server_new(path, interfaces, 1, &o, &d->server);
+	if (rc == -EADDRINUSE)
+		return failure_set(f, FAILURE_UNKNOWN, -rc,
+				   "another process answers on %s", path);
+	if (rc < 0)
+		return failure_set(f, FAILURE_UNKNOWN, -rc,
+				   "cannot listen on %s: %s", path,
+				   log_err(rc));
+	return 0;
+}
+
+static int start(struct daemon *d, struct failure *f)
+{
+	if (lock_folder(d->set.root, &d->root_lock, f) < 0 ||
+	    lock_folder(d->set.state, &d->state_lock, f) < 0 ||
+	    find_user(d->set.user, &d->user, f) < 0 || open_store(d, f) < 0 ||
+	    open_pool(d, f) < 0)
+		return -1;
+	d->snap.sync_commit = d->set.sync_commit;
+	if (snapshotter_reconcile(&d->snap, f) < 0 ||
+	    reaper_start(d->snap.store, d->snap.pool, &d->snap.reaper, f) < 0)
+		return -1;
+	return open_server(d, f);
+}
+
+static void stop(struct daemon *d)
+{
+	varlink_server_free(d->server);
+	reaper_stop(d->snap.reaper);
+	pool_close(d->snap.pool);
+	store_close(d->snap.store);
+	util_close_fd(&d->state_lock);
+	util_close_fd(&d->root_lock);
+	settings_free(&d->set);
+}
+
+/* Without snapshots in use nobody needs the pool's process either. */
+static void leave_pool(struct daemon *d)
+{
+	struct failure f;
+	int rc = pool_stop_idle(d->snap.pool, &f);
+
+	if (rc < 0)
+		log_event(LOG_WARN, "daxfs-fuse stays", "reason", f.text, NULL);
+	log_event(LOG_INFO, "stopped", "mounts", rc == 0 ? "none" : "stay",
+		  NULL);
+}
+
+static int serve(struct daemon *d)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	int rc;
+
+	running = d->server;
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGINT, &sa, NULL);
+	log_event(LOG_INFO, "serving", "root", d->set.root, "state",
+		  d->set.state, "version", DAXFS_VERSION_STRING, NULL);
+	rc = varlink_server_run(d->server);
+	if (rc < 0)
+		log_event(LOG_ERROR, "serving failed", "error", log_err(rc),
+			  NULL);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon d = { .root_lock = -1, .state_lock = -1 };
+	struct failure f;
+	int rc;
+
+	settings_parse(&d.set, argc, argv);
+	log_init("daxfs-snapshotter", d.set.level, d.set.format);
+	signal(SIGPIPE, SIG_IGN);
+	rc = start(&d, &f);
+	if (rc < 0)
+		log_event(LOG_ERROR, "cannot start", "error", f.text, NULL);
+	else
+		rc = serve(&d);
+	reaper_stop(steal_ptr(&d.snap.reaper));
+	if (d.snap.pool)
+		leave_pool(&d);
+	stop(&d);
+	return rc < 0 ? DAXFS_EXIT_FAIL : DAXFS_EXIT_OK;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool: the region whose branches are snapshots. Another process, daxfs-
+ * fuse, has it open and mounts its branches; this is the conversation with it
+ * (io.daxfs.Branches). It is started when it does not run, also in the middle
+ * of a call, and it outlives us.
+ *
+ * Any thread may call. Each call has a connection to itself; pool->lock (leaf)
+ * guards the idle ones, start_lock (outside it) that one thread starts the
+ * process.
+ */
+#ifndef DAXFS_POOL_H
+#define DAXFS_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "failure.h"
+
+struct pool;
+
+struct pool_settings {
+	const char *region; /* path of the region file */
+	const char *state;  /* absolute folder of sockets and mounts */
+	uint64_t size;      /* of a new region */
+	unsigned branches;  /* of a new region */
+	const char *log_level, *log_format; /* for daxfs-fuse */
+};
+
+/*
+ * `create`: make the region when there is none; otherwise that is a failure.
+ * `settings` are copied.
+ */
+int pool_open(const struct pool_settings *settings, bool create,
+	      struct pool **out, struct failure *f);
+void pool_close(struct pool *p); /* leaves daxfs-fuse running */
+
+/*
+ * End daxfs-fuse when it has nothing mounted, and wait for that. 0: has ended;
+ * 1: is needed.
+ */
+int pool_stop_idle(struct pool *p, struct failure *f);
+
+/* The region's identity, allocated. */
+int pool_uuid(struct pool *p, char **uuid, struct failure *f);
+
+/* Where snapshot `id` is mounted, allocated. */
+char *pool_mountpoint(const struct pool *p, int64_t id);
+
+/*
+ * Make a persistent branch of `parent` (NULL: main) and mount it. A branch of
+ * that name is a leftover and replaced. ResourceExhausted: no space.
+ */
+int pool_create(struct pool *p, const char *branch, const char *parent,
+		const char *mountpoint, bool readonly, struct failure *f);
+
+/* Sealing a sealed branch is fine. */
+int pool_seal(struct pool *p, const char *branch, struct failure *f);
+
+/* 0, also when there is none; 1: has live children; its mounts are taken away. */
+int pool_delete(struct pool *p, const char *branch, struct failure *f);
+
+int pool_usage(struct pool *p, const char *branch, int64_t *bytes,
+	       int64_t *inodes, struct failure *f);
+
+/* Mount what is not mounted. 0: was; 1: is now. NotFound: no such branch. */
+int pool_mount(struct pool *p, const char *branch, const char *mountpoint,
+	       bool readonly, struct failure *f);
+
+/* Take the mount away, from whoever uses it too, and remove the folder. */
+int pool_unmount(struct pool *p, const char *mountpoint, struct failure *f);
+
+int pool_sync(struct pool *p, struct failure *f);
+
+struct pool_branch {
+	const char *name;
+	bool sealed;
+};
+
+/* All branches, parents before children. fn: nonzero ends it, is returned. */
+int pool_walk(struct pool *p, int (*fn)(void *arg, const struct pool_branch *b),
+	      void *arg, struct failure *f);
+
+/* All folders under the mount folder, by snapshot id (-1: not of ours). */
+int pool_walk_mountpoints(struct pool *p,
+			  int (*fn)(void *arg, const char *path, int64_t id),
+			  void *arg, struct failure *f);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the pool: the process that serves it, and calls to it. */
+#ifndef DAXFS_POOL_CLIENT_H
+#define DAXFS_POOL_CLIENT_H
+
+#include <json-c/json.h>
+#include <pthread.h>
+
+#include "../ipc/varlink.h"
+#include "pool.h"
+
+#define POOL_IDLE 16 /* connections kept */
+
+struct pool {
+	char *region, *state, *mounts;
+	char *control; /* socket of daxfs-fuse */
+	char *log_level, *log_format, *log_file;
+	pthread_mutex_t start_lock, lock, mount_lock;
+	struct varlink_client *idle[POOL_IDLE];
+	unsigned n_idle;
+};
+
+/*
+ * Call io.daxfs.Branches.<method>. `params` is consumed (NULL: out of memory).
+ * *reply is the caller's, also to free when it stays NULL.
+ */
+int pool_call(struct pool *p, const char *method, json_object *params,
+	      json_object **reply, struct failure *f);
+
+#endif

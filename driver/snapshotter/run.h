@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Running the programs beside our own. */
+#ifndef DAXFS_RUN_H
+#define DAXFS_RUN_H
+
+#include <stddef.h>
+
+/*
+ * Run argv[0], found beside our own executable or else in PATH, in a session of
+ * its own, and wait for it to exit 0. Otherwise -1, and `text` says why: what
+ * the program wrote to stderr last, or what went wrong here.
+ */
+int run_program(char *const argv[], char *text, size_t size);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Metadata of snapshots in SQLite.
+ *
+ * An operation that also changes the pool is two transactions around the
+ * change: the first leaves a state that says what is under way, the second
+ * ends it. A row in such a state is finished or undone at the next start.
+ *
+ * Durability: WAL. The last transaction of an operation is synced
+ * (synchronous=FULL), because containerd's own database is, and a snapshot
+ * that it knows must not be gone after a power cut. First transactions and
+ * removals are not (NORMAL): losing one is repaired by reconciling.
+ *
+ * Locks: store->lock around every use of the writing connection, held for one
+ * transaction only. Lists read on connections of their own (store->readers,
+ * under readers_lock), so that a slow one delays nobody. Both locks are leaves.
+ */
+#ifndef DAXFS_STORE_H
+#define DAXFS_STORE_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "failure.h"
+#include "filter.h"
+
+#define STORE_NAME_MAX 4096 /* bytes of a key or name */
+
+enum snapshot_kind { KIND_VIEW = 1, KIND_ACTIVE = 2, KIND_COMMITTED = 3 };
+
+enum snapshot_state {
+	STATE_PREPARING = 1, /* the branch may not be there yet */
+	STATE_READY = 2,
+	STATE_COMMITTING = 3, /* active, to become `pending` */
+	STATE_REMOVING = 4, /* without a name; the branch may still be there */
+};
+
+struct snapshot {
+	int64_t id;
+	enum snapshot_kind kind;
+	enum snapshot_state state;
+	char *name;   /* NULL: removing */
+	char *parent; /* "": none */
+	char *branch;
+	char *parent_branch; /* NULL: none */
+	json_object *labels; /* strings to strings */
+	int64_t created_ns, updated_ns;
+	int64_t size, inodes; /* of a committed one */
+};
+
+struct store;
+
+/* Open or create. The failure names the file and what to do. */
+int store_open(const char *path, struct store **out, struct failure *f);
+void store_close(struct store *s); /* NULL is fine */
+
+/* "view", "active", "committed". */
+const char *snapshot_kind_name(enum snapshot_kind kind);
+void snapshot_clear(struct snapshot *s); /* frees the members */
+
+/* Small facts about the store itself; *value is allocated, NULL when unset. */
+int store_get_meta(struct store *s, const char *key, char **value,
+		   struct failure *f);
+int store_set_meta(struct store *s, const char *key, const char *value,
+		   struct failure *f);
+
+/*
+ * NotFound: no such parent; InvalidArgument: the parent is not committed;
+ * AlreadyExists. The row is then "preparing" and out->branch its new branch's
+ * name. `labels` may be NULL and is not kept.
+ */
+int store_begin_create(struct store *s, enum snapshot_kind kind,
+		       const char *key, const char *parent, json_object *labels,
+		       struct snapshot *out, struct failure *f);
+int store_end_create(struct store *s, int64_t id, struct failure *f);
+
+/*
+ * snapshot.ref: is `chain` here already, as a committed snapshot whose parent
+ * holds the same as `parent`? 1: yes, and a committed snapshot with these
+ * labels and that parent is recorded (as `key`, sharing the branch, when none
+ * was); 0: no.
+ */
+int store_adopt_chain(struct store *s, const char *chain, const char *key,
+		      const char *parent, json_object *labels,
+		      struct failure *f);
+
+/*
+ * AlreadyExists: name; NotFound: key; FailedPrecondition: not active. The row
+ * is then "committing" and keeps its key until store_end_commit().
+ */
+int store_begin_commit(struct store *s, const char *key, const char *name,
+		       json_object *labels, struct snapshot *out,
+		       struct failure *f);
+int store_end_commit(struct store *s, int64_t id, int64_t size, int64_t inodes,
+		     struct failure *f);
+int store_cancel_commit(struct store *s, int64_t id, struct failure *f);
+
+/*
+ * Takes the name away; the rest is for whoever frees the branch. NotFound;
+ * FailedPrecondition with children.
+ */
+int store_remove(struct store *s, const char *key, struct failure *f);
+/* The same for a row that was never ready. */
+int store_abandon(struct store *s, int64_t id, struct failure *f);
+/*
+ * Forget a removed row. 0; 1: not yet, rows that name it as parent are still
+ * to be freed.
+ */
+int store_forget(struct store *s, int64_t id, struct failure *f);
+/* Is the branch used by another row than `id`? 1, 0 or -1. */
+int store_branch_shared(struct store *s, const char *branch, int64_t id,
+			struct failure *f);
+
+/* Is `id` an active snapshot or a view, which has a mount? 1, 0 or -1. */
+int store_wants_mount(struct store *s, int64_t id, struct failure *f);
+
+/* A snapshot that is ready, or being committed. NotFound. */
+int store_get(struct store *s, const char *key, struct snapshot *out,
+	      struct failure *f);
+
+/*
+ * Change labels: `fields` are field mask paths, "labels" or "labels.KEY", none
+ * means all labels. Answers the new state. NotFound; InvalidArgument: any other
+ * field.
+ */
+int store_update(struct store *s, const char *name, json_object *labels,
+		 const char *const *fields, unsigned n, struct snapshot *out,
+		 struct failure *f);
+
+/* fn: nonzero ends the walk and is returned. `snap` is valid in the call. */
+typedef int (*store_walk_fn)(void *arg, const struct snapshot *snap);
+
+/* Visible snapshots that match, by name. One consistent view of the data. */
+int store_list(struct store *s, const struct filter *filter, store_walk_fn fn,
+	       void *arg, struct failure *f);
+
+/*
+ * All rows, or those in one state (0: any), by id, downwards if `descending`.
+ * They are read first and visited then: fn may call the store.
+ */
+int store_walk(struct store *s, enum snapshot_state state, bool descending,
+	       store_walk_fn fn, void *arg, struct failure *f);
+
+#endif

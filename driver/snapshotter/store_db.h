@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the store's files share: the connection and its statements. */
+#ifndef DAXFS_STORE_DB_H
+#define DAXFS_STORE_DB_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+
+#include "store.h"
+
+#define READERS_KEPT 4
+
+struct store {
+	char *path;
+	pthread_mutex_t lock;
+	sqlite3 *db;
+	pthread_mutex_t readers_lock;
+	sqlite3 *readers[READERS_KEPT];
+	unsigned n_readers;
+};
+
+/* Ready or committing: what clients see. */
+#define SNAPSHOT_VISIBLE "s.state IN (2, 3)"
+
+/* The columns that snapshot_read() expects. */
+#define SNAPSHOT_COLUMNS                                              \
+	"s.id, s.kind, s.state, s.name, p.name, s.branch, p.branch, " \
+	"s.labels, s.created, s.updated, s.size, s.inodes"
+#define SNAPSHOT_FROM \
+	" FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent "
+
+int db_open(const char *path, bool writing, sqlite3 **out, struct failure *f);
+
+/* What SQLite says of `db`, as a failure. */
+int db_failure(sqlite3 *db, const char *doing, struct failure *f);
+
+/*
+ * Prepare `sql` and bind what `types` lists: 's' const char * (NULL: NULL),
+ * 'i' int64_t.
+ */
+int db_prepare(sqlite3 *db, struct failure *f, sqlite3_stmt **out,
+	       const char *sql, const char *types, ...);
+
+/* Run a statement without rows. */
+int db_run(sqlite3 *db, struct failure *f, const char *sql, const char *types,
+	   ...);
+
+/* 1: a row, its first column in *out (may be NULL); 0: none; -1. */
+int db_number(sqlite3 *db, struct failure *f, int64_t *out, const char *sql,
+	      const char *types, ...);
+
+/* Fill a snapshot from the current row. */
+int snapshot_read(sqlite3_stmt *st, struct snapshot *out, struct failure *f);
+
+/* The one row of "SELECT … WHERE <where>". 1, 0 or -1. */
+int snapshot_find(sqlite3 *db, struct snapshot *out, struct failure *f,
+		  const char *where, const char *types, ...);
+
+/*
+ * Begin a transaction of the writing connection, which is locked until
+ * txn_end(), which commits when rc is 0 (or positive) and rolls back otherwise.
+ * Returns rc, or -1 when the commit failed.
+ */
+int txn_begin(struct store *s, bool durable, struct failure *f);
+int txn_end(struct store *s, int rc, struct failure *f);
+
+/* Now, for created and updated. */
+int64_t now_ns(void);
+
+#endif
