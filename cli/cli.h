@@ -87,6 +87,7 @@ void target_free(struct target *t);
 struct session {
 	const char *program;
 	const char *region;            /* the caller's */
+	bool readonly;                 /* as asked of session_open() */
 	struct varlink_client *client; /* a server has the region, or: */
 	struct region_file file;
 	struct daxfs_region *r;

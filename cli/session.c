@@ -9,6 +9,7 @@
 /* A server that starts or ends, or another tool, holds a region this long. */
 #define RETRY_MS 5000
 #define RETRY_STEP_MS 20
+#define RETRIES_MAX 50
 
 static void pause_ms(long ms)
 {
@@ -79,6 +80,7 @@ bool session_open(const char *program, const char *region, bool readonly,
 
 	for (;;) {
 		rc = session_connect(program, region, s);
+		s->readonly = readonly;
 		if (rc <= 0)
 			return rc == 0;
 		rc = open_here(s, readonly, &msg);
@@ -98,24 +100,49 @@ void session_close(struct session *s)
 	if (s->r)
 		daxfs_region_close(s->r);
 	region_file_close(&s->file);
-	memset(s, 0, sizeof(*s));
+	s->client = NULL;
+	s->r = NULL;
+}
+
+static int call_once(struct session *s, const char *method,
+		     json_object *params, json_object **reply,
+		     struct varlink_error *e)
+{
+	cleanup_free char *full = str_printf("io.daxfs.Branches.%s", method);
+
+	if (!full)
+		return -ENOMEM;
+	if (!s->client)
+		return varlink_call_local(&s->iface, method, params, reply, e);
+	return varlink_call(s->client, full, params, CALL_TIMEOUT_MS, reply, e);
+}
+
+/* The server was ending: what it has not answered it has not done. */
+static bool was_ending(const struct session *s, int rc,
+		       const struct varlink_error *e)
+{
+	return s->client && (rc == -ECONNRESET || rc == -EPIPE ||
+			     (rc == -EREMOTEIO && e->err == ESHUTDOWN));
 }
 
 json_object *session_call(struct session *s, const char *method,
 			  json_object *params)
 {
-	cleanup_free char *full = str_printf("io.daxfs.Branches.%s", method);
 	struct varlink_error e = { 0 };
 	json_object *reply = NULL;
-	int rc;
+	int tries = 0, rc;
 
-	if (!full)
-		rc = -ENOMEM;
-	else if (s->client)
-		rc = varlink_call(s->client, full, params, CALL_TIMEOUT_MS,
-				  &reply, &e);
-	else
-		rc = varlink_call_local(&s->iface, method, params, &reply, &e);
+	for (;;) {
+		rc = call_once(s, method, params, &reply, &e);
+		if (!was_ending(s, rc, &e) || ++tries > RETRIES_MAX)
+			break;
+		session_close(s);
+		if (!session_open(s->program, s->region, s->readonly, s)) {
+			json_object_put(params);
+			return NULL;
+		}
+		memset(&e, 0, sizeof(e));
+	}
 	json_object_put(params);
 	if (rc == 0)
 		return reply;

@@ -173,7 +173,8 @@ static int check_branch_name(const char *name)
 
 	if (n > DAXFS_BRANCH_NAME_MAX)
 		return -ENAMETOOLONG;
-	return branch_name_ok(name) ? 0 : -EINVAL;
+	/* a comma would end it in a list of mount options */
+	return branch_name_ok(name) && !strchr(name, ',') ? 0 : -EINVAL;
 }
 
 static int create(struct daxfs_region *r, const char *name, const char *parent,

@@ -149,7 +149,7 @@ void daxfs_branch_put(struct daxfs_branch *b);
  * Create a branch of `parent`, which is frozen until its children end (a
  * sealed parent already is). O(1) at any depth. `flags`: DAXFS_BRANCH_*.
  * EEXIST: name taken; ENOENT: no such parent; EINVAL: empty name, a name with
- * '/' or control characters; ENAMETOOLONG; ENOSPC: table full; EMLINK: deeper
+ * '/', ',' or control characters; ENAMETOOLONG; ENOSPC: table full; EMLINK: deeper
  * than DAXFS_MAX_DEPTH.
  */
 int daxfs_branch_create(struct daxfs_region *r, const char *name,

@@ -122,7 +122,7 @@ void branches_fail_create(struct branches_service *s,
 		break;
 	case EINVAL:
 		branches_fail(ctx, rc,
-			      "'%s': not a name for a branch; it has no '/' and no control characters and is not empty",
+			      "'%s': not a name for a branch; it is not empty and has no '/', no ',' and no control characters",
 			      name);
 		break;
 	case ENAMETOOLONG:
