@@ -10,7 +10,7 @@
 /* ---- Memory in advance ------------------------------------------------------- */
 
 struct demand {
-	u32 inodes, small; /* sets and deletes that may copy whole paths */
+	u32 inodes, small;   /* sets and deletes that may copy whole paths */
 	u32 extents, xattrs; /* deletes only */
 };
 
@@ -74,8 +74,7 @@ static u32 max_cost(const struct view *v, u32 changes)
 
 static int reserve(struct daxfs_branch *b, const struct demand *d)
 {
-	int rc = ppool_fill(&b->ipool,
-			    ptree_cost(&b->view.inodes, d->inodes));
+	int rc = ppool_fill(&b->ipool, ptree_cost(&b->view.inodes, d->inodes));
 
 	if (!rc)
 		rc = ppool_fill(&b->pool,

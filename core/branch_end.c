@@ -5,8 +5,9 @@
 /* From here on every call on the branch answers ESTALE. table_lock held. */
 static void end_branch(struct daxfs_branch *b, struct ended *e)
 {
-	port_write_lock(&b->lock);
+	/* before the lock, which busy users would go on taking */
 	port_store(&b->ended, 1);
+	port_write_lock(&b->lock);
 	view_drop(&b->view);
 	view_init(&b->view);
 	ppool_drain(&b->pool);
@@ -211,6 +212,7 @@ int daxfs_branch_commit(struct daxfs_region *r, const char *name,
 	rc = may_commit(r, b, msg);
 	if (!rc) {
 		/* writers of the branch are done before its log is final */
+		port_store(&b->ended, 1);
 		port_write_lock(&b->lock);
 		b->state = DAXFS_BRANCH_COMMITTED;
 		port_write_unlock(&b->lock);

@@ -176,7 +176,7 @@ struct daxfs_branch {
 	struct log log;
 	u32 lists[SEG_LISTS]; /* heads; space_lock too */
 	u64 blocks, log_bytes, inodes;
-	u64 forgotten; /* inodes of the parent that are gone here */
+	u64 forgotten;      /* inodes of the parent that are gone here */
 	struct ppool pool;  /* small nodes */
 	struct ppool ipool; /* inode nodes */
 	struct txn *txn;

@@ -3,7 +3,7 @@
 #include "internal.h"
 
 #define TXN_KEEP 16384u /* a larger buffer is given back after use */
-#define POOL_KEEP 512u /* and so are more nodes than this */
+#define POOL_KEEP 512u  /* and so are more nodes than this */
 
 int txn_begin(struct daxfs_branch *b)
 {

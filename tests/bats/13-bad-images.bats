@@ -308,6 +308,7 @@ detected() { # OFFSET, TEXT (regex)
 	done
 	run_x 1 daxfs-branch create "" good
 	run_x 1 daxfs-branch create a/b good
+	run_x 1 daxfs-branch create a,b good
 	run_x 1 daxfs-branch create $'new\nline' good
 	run_x 1 daxfs-branch create "$(printf 'x%.0s' {1..32})" good
 	run_x daxfs-branch create "$(printf 'x%.0s' {1..31})" good

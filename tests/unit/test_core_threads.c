@@ -132,8 +132,7 @@ static void test_threads(void **state)
 		{ writer, "a" },    { writer, "b" },    { reader, "base" },
 		{ reader, "base" }, { brancher, NULL },
 	};
-	struct daxfs_format_params p = { .total_size = REGION,
-					 .branches = 16 };
+	struct daxfs_format_params p = { .total_size = REGION, .branches = 16 };
 	struct daxfs_backing bk = { .size = REGION };
 	pthread_t threads[5];
 	struct daxfs_statfs before, after;

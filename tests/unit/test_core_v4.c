@@ -173,7 +173,7 @@ static void make_log(void)
 
 	log_create(2, 1, 100, 0100640, "new");
 	log_write(100, 0, "0123456789");
-	log_write(100, 4, "xy"); /* overlaps: the later write wins */
+	log_write(100, 4, "xy");   /* overlaps: the later write wins */
 	log_write(2, 5, "BRANCH"); /* over base data, and longer */
 	log_create(5, 1, 101, 040750, "dir");
 	log_rename(1, 101, 100, "new", "moved");

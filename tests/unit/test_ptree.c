@@ -314,8 +314,8 @@ static void test_walk_shrunk(void **state)
 	pair_del(&now, (struct pkey){ 1, 24 });
 	if (now.t.root != old.t.root) {
 		w.seen = calloc(MAX_ITEMS, 1);
-		assert_int_equal(
-			ptree_walk_unshared(&now.t, &old.t, note, &w), 0);
+		assert_int_equal(ptree_walk_unshared(&now.t, &old.t, note, &w),
+				 0);
 		assert_int_equal(w.visits, 0);
 		free(w.seen);
 	}
