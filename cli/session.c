@@ -104,9 +104,8 @@ void session_close(struct session *s)
 	s->r = NULL;
 }
 
-static int call_once(struct session *s, const char *method,
-		     json_object *params, json_object **reply,
-		     struct varlink_error *e)
+static int call_once(struct session *s, const char *method, json_object *params,
+		     json_object **reply, struct varlink_error *e)
 {
 	cleanup_free char *full = str_printf("io.daxfs.Branches.%s", method);
 

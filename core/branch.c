@@ -11,6 +11,8 @@ int branch_writable(const struct daxfs_branch *b)
 {
 	if (port_load(&b->ended))
 		return -ESTALE;
+	if (b->replaying)
+		return 0; /* compaction changes nothing that anybody sees */
 	if (b->r->readonly || b->id == DAXFS_MAIN_ID ||
 	    b->state != DAXFS_BRANCH_ACTIVE || port_load(&b->children))
 		return -EROFS;
@@ -332,8 +334,10 @@ int daxfs_usage(struct daxfs_branch *b, u64 *bytes, u64 *inodes)
 
 	port_read_lock(&b->lock);
 	rc = branch_readable(b);
-	*bytes = b->blocks * BLOCK + b->log_bytes;
-	*inodes = b->inodes;
+	if (!rc) {
+		*bytes = b->blocks * BLOCK + b->log_bytes;
+		*inodes = b->inodes;
+	}
 	port_read_unlock(&b->lock);
 	return rc;
 }
@@ -342,11 +346,15 @@ int daxfs_statfs(struct daxfs_branch *b, struct daxfs_statfs *out)
 {
 	struct daxfs_region *r = b->r;
 	u64 spare, kept = 0;
+	int rc;
 
 	port_read_lock(&b->lock);
-	if (r->segmented)
+	rc = branch_readable(b);
+	if (!rc && r->segmented)
 		kept = space_kept(b);
 	port_read_unlock(&b->lock);
+	if (rc)
+		return rc;
 	port_lock(&r->space_lock);
 	spare = r->free_segs > kept ? r->free_segs - kept : 0;
 	out->blocks = (u64)r->seg_count * r->seg_blocks;
@@ -357,7 +365,7 @@ int daxfs_statfs(struct daxfs_branch *b, struct daxfs_statfs *out)
 	/* an inode costs log space only */
 	out->ffree = out->bfree * (BLOCK / 256);
 	out->files = port_load(&r->next_inode) - 1 + out->ffree;
-	return branch_readable(b);
+	return 0;
 }
 
 void daxfs_branch_set_private(struct daxfs_branch *b, void *p)

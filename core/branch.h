@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the files about branches share: branch.c, branch_end.c, branch_open.c. */
+/* What the files about branches share: branch*.c, commit.c. */
 #ifndef DAXFS_BRANCH_H
 #define DAXFS_BRANCH_H
 
@@ -30,6 +30,10 @@ void entry_free(struct daxfs_region *r, u32 slot);
 struct ended {
 	struct daxfs_branch *first;
 };
+/* From here on every call on the branch answers ESTALE. */
+void branch_end(struct daxfs_branch *b, struct ended *e);
+/* ENOENT (NULL), EPERM (main), EROFS, EBUSY (children), or 0. */
+int branch_may_end(const struct daxfs_region *r, const struct daxfs_branch *b);
 void ended_tell(struct daxfs_region *r, struct ended *e);
 
 #endif

@@ -176,16 +176,18 @@ static int write_state(struct compaction *c)
 static int compact(struct daxfs_branch *b)
 {
 	struct daxfs_region *r = b->r;
-	struct compaction c = { .b = b, .old = &b->parent->view };
-	struct view own;
+	struct compaction c = { .b = b };
+	struct view own, none; /* below main there is only the base image */
 	u64 start;
 	int rc;
 
 	port_lock(&r->space_lock);
 	start = r->next_order;
 	port_unlock(&r->space_lock);
+	view_init(&none);
 	view_clone(&own, &b->view);
 	c.own = &own;
+	c.old = b->parent ? &b->parent->view : &none;
 	b->log.seg = NO_SEGMENT;
 	b->replaying = true; /* the blocks named again are not to be freed */
 	rc = write_state(&c);

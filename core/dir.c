@@ -23,10 +23,7 @@ int daxfs_lookup(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 
 	if (len > DAXFS_NAME_MAX)
 		return -ENAMETOOLONG;
-	port_read_lock(&b->lock);
-	rc = branch_readable(b);
-	if (!rc)
-		rc = get_dir(b, dir, &in);
+	rc = begin_read_dir(b, dir, &in);
 	if (!rc && !view_lookup(b, dir, name, len, &f))
 		rc = -ENOENT;
 	if (!rc && !view_inode(b, f.ino, &in))
@@ -42,10 +39,7 @@ int daxfs_parent(struct daxfs_branch *b, u64 ino, u64 *out)
 	struct dinode in;
 	int rc;
 
-	port_read_lock(&b->lock);
-	rc = branch_readable(b);
-	if (!rc)
-		rc = get_dir(b, ino, &in);
+	rc = begin_read_dir(b, ino, &in);
 	if (!rc)
 		*out = in.parent;
 	port_read_unlock(&b->lock);
@@ -111,10 +105,7 @@ int daxfs_readdir(struct daxfs_branch *b, u64 dir, u64 cookie,
 	struct dinode in;
 	int rc;
 
-	port_read_lock(&b->lock);
-	rc = branch_readable(b);
-	if (!rc)
-		rc = get_dir(b, dir, &in);
+	rc = begin_read_dir(b, dir, &in);
 	if (!rc) {
 		u64 lo = cookie < COOKIE_BRANCH ? 0 : cookie - COOKIE_BRANCH;
 		bool full = false;
@@ -328,10 +319,7 @@ ssize_t daxfs_readlink(struct daxfs_branch *b, u64 ino, char *buf, size_t size)
 	struct dinode in;
 	ssize_t rc;
 
-	port_read_lock(&b->lock);
-	rc = branch_readable(b);
-	if (!rc)
-		rc = get_dinode(b, ino, &in);
+	rc = begin_read(b, ino, &in);
 	if (!rc && !S_ISLNK(in.mode))
 		rc = -EINVAL;
 	if (!rc && !view_xattr(b, ino, "", 0, &ref) &&

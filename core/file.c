@@ -5,15 +5,18 @@
 #define WRITE_CHUNK (4u << 20) /* bytes that one transaction writes at most */
 #define WRITE_RUNS 256u        /* and extents */
 
-static int get_reg(const struct daxfs_branch *b, u64 ino, struct dinode *in)
+static int check_file(const struct dinode *in)
 {
-	int rc = get_dinode(b, ino, in);
+	if (S_ISDIR(in->mode))
+		return -EISDIR;
+	return S_ISREG(in->mode) ? 0 : -EINVAL;
+}
 
-	if (!rc && S_ISDIR(in->mode))
-		rc = -EISDIR;
-	if (!rc && !S_ISREG(in->mode))
-		rc = -EINVAL;
-	return rc;
+static int begin_read_file(struct daxfs_branch *b, u64 ino, struct dinode *out)
+{
+	int rc = begin_read(b, ino, out);
+
+	return rc ? rc : check_file(out);
 }
 
 /* ---- Read ------------------------------------------------------------------------ */
@@ -50,10 +53,7 @@ ssize_t daxfs_read_pieces(struct daxfs_branch *b, u64 ino, size_t len, u64 off,
 	struct dinode in;
 	ssize_t rc;
 
-	port_read_lock(&b->lock);
-	rc = branch_readable(b);
-	if (!rc)
-		rc = get_reg(b, ino, &in);
+	rc = begin_read_file(b, ino, &in);
 	if (!rc) {
 		u64 n = clamp_read(&in, off, len);
 
@@ -71,10 +71,7 @@ ssize_t daxfs_read(struct daxfs_branch *b, u64 ino, void *buf, size_t len,
 	ssize_t rc;
 	struct map m;
 
-	port_read_lock(&b->lock);
-	rc = branch_readable(b);
-	if (!rc)
-		rc = get_reg(b, ino, &in);
+	rc = begin_read_file(b, ino, &in);
 	if (!rc) {
 		n = clamp_read(&in, off, len);
 		for (end = off + n; off < end; off += m.len) {
@@ -258,7 +255,9 @@ static ssize_t write_locked(struct write *w, size_t len, u64 off, u32 flags)
 	int rc = txn_begin(w->b);
 
 	if (!rc)
-		rc = get_reg(w->b, w->ino, &in);
+		rc = get_dinode(w->b, w->ino, &in);
+	if (!rc)
+		rc = check_file(&in);
 	if (rc)
 		return rc;
 	if (flags & DAXFS_WRITE_APPEND)
@@ -308,10 +307,7 @@ int daxfs_fsync(struct daxfs_branch *b, u64 ino)
 	struct dinode in;
 	int rc;
 
-	port_read_lock(&b->lock);
-	rc = branch_readable(b);
-	if (!rc)
-		rc = get_dinode(b, ino, &in);
+	rc = begin_read(b, ino, &in);
 	port_read_unlock(&b->lock);
 	return rc ? rc : daxfs_region_sync(b->r);
 }

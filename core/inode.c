@@ -18,6 +18,22 @@ int get_dir(const struct daxfs_branch *b, u64 ino, struct dinode *out)
 	return rc;
 }
 
+int begin_read(struct daxfs_branch *b, u64 ino, struct dinode *out)
+{
+	int rc;
+
+	port_read_lock(&b->lock);
+	rc = branch_readable(b);
+	return rc ? rc : get_dinode(b, ino, out);
+}
+
+int begin_read_dir(struct daxfs_branch *b, u64 ino, struct dinode *out)
+{
+	int rc = begin_read(b, ino, out);
+
+	return !rc && !S_ISDIR(out->mode) ? -ENOTDIR : rc;
+}
+
 void fill_attr(u64 ino, const struct dinode *in, struct daxfs_attr *out)
 {
 	out->ino = ino;
@@ -39,10 +55,7 @@ int daxfs_getattr(struct daxfs_branch *b, u64 ino, struct daxfs_attr *out)
 	struct dinode in;
 	int rc;
 
-	port_read_lock(&b->lock);
-	rc = branch_readable(b);
-	if (!rc)
-		rc = get_dinode(b, ino, &in);
+	rc = begin_read(b, ino, &in);
 	if (!rc)
 		fill_attr(ino, &in, out);
 	port_read_unlock(&b->lock);
@@ -262,10 +275,10 @@ int daxfs_setattr(struct daxfs_branch *b, u64 ino, u32 set,
 static int evict(struct daxfs_branch *b, u64 ino)
 {
 	struct dinode in;
-	int rc = get_dinode(b, ino, &in);
+	int rc = branch_readable(b);
 
-	if (rc || in.nlink)
-		return 0;
+	if (rc || get_dinode(b, ino, &in) || in.nlink)
+		return 0; /* of an ended branch all is free already */
 	rc = txn_begin(b);
 	if (!rc && view_unmap_floor(b, ino, 0, UNMAP_BATCH))
 		rc = shrink_file(b, ino, &in, 0);

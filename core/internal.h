@@ -266,7 +266,7 @@ int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out);
 void segment_free_logs(struct daxfs_branch *b, u64 start);
 /* All segments of an ended branch become free. */
 void space_release(struct daxfs_branch *b);
-/* All segments of `from` become `to`'s, in memory (media: branch_end.c). */
+/* All segments of `from` become `to`'s, in memory (media: commit.c). */
 void space_move(struct daxfs_branch *to, struct daxfs_branch *from);
 /* DATA segments without used blocks, found at open, become free. */
 void space_trim(struct daxfs_branch *b);
@@ -407,7 +407,7 @@ void log_compact(struct daxfs_branch *b);
 
 int branch_open_all(struct daxfs_region *r, struct daxfs_message *msg);
 void branch_close_all(struct daxfs_region *r);
-/* branch_end.c: finish the commit that the redo record names. */
+/* commit.c: finish the commit that the redo record names. */
 int commit_redo(struct daxfs_region *r, struct daxfs_message *msg);
 
 /* ESTALE, EROFS or 0; the caller holds b->lock. */
@@ -417,6 +417,12 @@ int branch_writable(const struct daxfs_branch *b);
 /* Inode helpers shared by the operations (inode.c). */
 int get_dinode(const struct daxfs_branch *b, u64 ino, struct dinode *out);
 int get_dir(const struct daxfs_branch *b, u64 ino, struct dinode *out);
+/*
+ * The start of a reading operation: takes b->lock shared, also when it fails,
+ * and loads the inode. ESTALE, ENOENT; _dir: ENOTDIR.
+ */
+int begin_read(struct daxfs_branch *b, u64 ino, struct dinode *out);
+int begin_read_dir(struct daxfs_branch *b, u64 ino, struct dinode *out);
 void fill_attr(u64 ino, const struct dinode *in, struct daxfs_attr *out);
 void kill_priv(struct daxfs_branch *b, u64 ino, struct dinode *in);
 /* Before in->size grows, in a transaction: see inode.c. */

@@ -9,8 +9,7 @@ static struct daxfs_log_header *header(const struct daxfs_region *r, u32 s)
 
 bool log_has_room(const struct daxfs_branch *b, u32 size)
 {
-	return b->log.seg != NO_SEGMENT &&
-	       b->log.tail + size <= b->r->seg_size;
+	return b->log.seg != NO_SEGMENT && b->log.tail + size <= b->r->seg_size;
 }
 
 int log_append(struct daxfs_branch *b, struct daxfs_txn *t, bool frees,

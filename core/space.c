@@ -397,8 +397,10 @@ void space_move(struct daxfs_branch *to, struct daxfs_branch *from)
 static int reserve_tables(const struct daxfs_region *r)
 {
 	u64 table = le64_to_cpu(r->sb->branch_table_offset);
-	int rc = backing_reserve(
-		r, 0, table + r->slots * sizeof(struct daxfs_branch_entry));
+	int rc =
+		backing_reserve(r, 0,
+				table + r->slots *
+						sizeof(struct daxfs_branch_entry));
 
 	if (rc)
 		return rc;

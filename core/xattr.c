@@ -22,10 +22,7 @@ ssize_t daxfs_getxattr(struct daxfs_branch *b, u64 ino, const char *name,
 
 	if (rc)
 		return rc;
-	port_read_lock(&b->lock);
-	rc = branch_readable(b);
-	if (!rc)
-		rc = get_dinode(b, ino, &in);
+	rc = begin_read(b, ino, &in);
 	if (!rc && !view_xattr(b, ino, name, len, &ref))
 		rc = -ENODATA;
 	if (!rc && size && ref.value_len > size)
@@ -157,10 +154,7 @@ ssize_t daxfs_listxattr(struct daxfs_branch *b, u64 ino, char *buf, size_t size)
 	struct dinode in;
 	int rc;
 
-	port_read_lock(&b->lock);
-	rc = branch_readable(b);
-	if (!rc)
-		rc = get_dinode(b, ino, &in);
+	rc = begin_read(b, ino, &in);
 	if (!rc)
 		rc = view_xattrs(b, ino, list_one, &c);
 	port_read_unlock(&b->lock);

@@ -41,18 +41,25 @@ find_cgroups() {
 		-path "*/$NS*" 2>/dev/null)
 }
 
-# containerd's shims keep their sockets below here, whatever the configuration
-# says.
-shim_sockets() {
-	find /run/containerd/s -mindepth 1 2>/dev/null | sort || true
+# containerd's shims keep their sockets here, whatever the configuration says,
+# each named by a digest of what it belongs to.
+find_shim_sockets() {
+	local id path
+
+	found=()
+	for id in "${CONTAINERS[@]}"; do
+		path=$(printf %s "$S/containerd.sock/$NS/$id" | sha256sum)
+		path=/run/containerd/s/${path%% *}
+		[[ ! -e $path ]] || found+=("$path")
+	done
 }
 
 # What shims that were killed left, and the folders if nobody else has them.
 remove_shim_sockets() {
-	comm -13 <(echo "$SHIMS_BEFORE") <(shim_sockets) |
-		xargs -r rm -f
-	[[ -n $RUN_EXISTED ]] ||
-		rmdir --ignore-fail-on-non-empty /run/containerd/s /run/containerd 2>/dev/null || true
+	find_shim_sockets
+	rm -f "${found[@]}"
+	[[ -n $RUN_EXISTED ]] || rmdir --ignore-fail-on-non-empty \
+		/run/containerd/s /run/containerd 2>/dev/null || true
 }
 
 remove_cgroups() {
@@ -82,6 +89,7 @@ force_cleanup() {
 		[[ $((i % 10)) -ne 0 ]] || kill -KILL "${found[@]}"
 		sleep 0.1
 	done
+	cp "$S"/run/fuse/*.log "$LOGS" 2>/dev/null
 	find_mounts
 	for i in "${found[@]}"; do
 		umount "$i" || umount -l "$i"

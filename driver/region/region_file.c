@@ -54,8 +54,8 @@ static int region_reserve(void *priv, u64 off, u64 len)
 
 	if (off > p->size || len > p->size - off)
 		return -EINVAL;
-	if (!len || !fallocate(p->fd, FALLOC_FL_KEEP_SIZE, (off_t)off,
-			       (off_t)len))
+	if (!len ||
+	    !fallocate(p->fd, FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len))
 		return 0;
 	/* where it cannot be had, go on without */
 	return errno == EOPNOTSUPP ? 0 : -errno;

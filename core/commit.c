@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Commit: a branch and its ancestors become main; all others end. */
+#include "branch.h"
+#include "view.h"
+
+static int may_commit(const struct daxfs_region *r,
+		      const struct daxfs_branch *b, struct daxfs_message *msg)
+{
+	int rc = branch_may_end(r, b);
+
+	if (rc == -EBUSY)
+		message(msg,
+			"branch '%s' has %u live branches below it: commit or end those first",
+			b->name, b->children);
+	if (rc)
+		return rc;
+	for (b = r->first; b; b = b->next)
+		if (b->state == DAXFS_BRANCH_SEALED) {
+			message(msg,
+				"sealed branch '%s' would have to end: delete it first",
+				b->name);
+			return -EBUSY;
+		}
+	return 0;
+}
+
+static void own_segments(struct daxfs_branch *b, u64 owner)
+{
+	struct daxfs_region *r = b->r;
+
+	for (u32 l = 0; l < SEG_LISTS; l++)
+		for (u32 s = b->lists[l]; s != NO_SEGMENT; s = r->seg[s].next)
+			port_store(&r->segs[s].owner, cpu_to_le64(owner));
+}
+
+/*
+ * The media's part. The store to commit_branch is the commit: whatever comes
+ * after it is done again by commit_redo() when it was cut short. The chain's
+ * entries stay until all segments are main's, the committed one's until last.
+ */
+static void commit_media(struct daxfs_region *r, struct daxfs_branch *leaf)
+{
+	struct daxfs_branch *b;
+
+	/* a number that no commit got does no harm, one given twice would */
+	port_store(&r->sb->commit_sequence,
+		   cpu_to_le64(le64_to_cpu(r->sb->commit_sequence) + 1));
+	port_store(&r->sb->commit_branch, cpu_to_le64(leaf->id));
+	for (b = leaf; b != r->main; b = b->parent)
+		own_segments(b, DAXFS_MAIN_ID);
+	for (b = r->first; b; b = b->next)
+		if (b != r->main && b != leaf)
+			port_store(&branch_entry(b)->state,
+				   cpu_to_le32(DAXFS_BRANCH_ABORTED));
+	port_store(&branch_entry(leaf)->state,
+		   cpu_to_le32(DAXFS_BRANCH_COMMITTED));
+	port_store(&r->sb->last_committed_id, cpu_to_le64(leaf->id));
+	port_store(&r->sb->commit_branch, 0);
+}
+
+/* ---- What main no longer has ------------------------------------------------ */
+
+struct drop_ctx {
+	struct daxfs_branch *main, *leaf;
+};
+
+/* Blocks of an ancestor's extent that the new main does not read there. */
+static int drop_extent(void *arg, struct pkey k, const void *v)
+{
+	const struct drop_ctx *c = arg;
+	const struct dinode none = { 0 };
+	const struct extent_val *e = v;
+	u64 off = k.lo, end = k.lo + e->len;
+	struct map m;
+
+	for (; e->media && off < end; off += m.len) {
+		u64 media = e->media + (off - k.lo);
+
+		view_map(c->leaf, k.hi, &none, off, end, &m);
+		if (m.media != media)
+			block_free(c->main, media, m.len);
+	}
+	return 0;
+}
+
+static int drop_xattr(void *arg, struct pkey k, const void *v)
+{
+	const struct drop_ctx *c = arg;
+	const struct xattr_val *x = v, *now;
+
+	if (!(x->flags & XATTR_BLOCK))
+		return 0;
+	now = ptree_get(&c->leaf->view.xattrs, k);
+	if (!now || now->value != x->value)
+		block_free(c->main, x->value, block_ceil(x->value_len));
+	return 0;
+}
+
+/*
+ * Each level's blocks that the next has replaced: what lies below in the chain
+ * has not been named again above, for a block never comes back once replaced.
+ * All segments are main's by now.
+ */
+static void drop_replaced(struct daxfs_branch *main, struct daxfs_branch *leaf)
+{
+	struct drop_ctx c = { main, leaf };
+	struct daxfs_branch *b;
+
+	for (b = leaf; b != main; b = b->parent) {
+		c.leaf = b;
+		ptree_walk_unshared(&b->parent->view.extents, &b->view.extents,
+				    drop_extent, &c);
+		ptree_walk_unshared(&b->parent->view.xattrs, &b->view.xattrs,
+				    drop_xattr, &c);
+	}
+}
+
+/* ---- Commit ------------------------------------------------------------------ */
+
+/* All but main answer ESTALE from now on, and nobody is inside them any more. */
+static void quiesce(const struct daxfs_region *r)
+{
+	struct daxfs_branch *b;
+
+	for (b = r->first; b; b = b->next)
+		if (b != r->main)
+			port_store(&b->ended, 1);
+	for (b = r->first; b; b = b->next) {
+		if (b == r->main)
+			continue;
+		port_write_lock(&b->lock);
+		port_write_unlock(&b->lock);
+	}
+}
+
+/* Main takes over what the chain has; then everything else ends. */
+static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
+			  struct ended *e)
+{
+	struct daxfs_branch *b, *next, *main = r->main;
+
+	port_write_lock(&main->lock);
+	for (b = leaf; b != main; b = b->parent) {
+		space_move(main, b);
+		main->inodes += b->inodes - b->forgotten;
+	}
+	drop_replaced(main, leaf);
+	view_drop(&main->view);
+	main->view = leaf->view;
+	view_init(&leaf->view);
+	port_store(&main->children, 0);
+	/* its log is all that was ever committed: only here it can shrink */
+	log_compact(main);
+	port_write_unlock(&main->lock);
+	for (b = r->first; b; b = next) {
+		u32 slot = b->slot;
+
+		next = b->next;
+		if (b == main)
+			continue;
+		branch_end(b, e);
+		entry_free(r, slot);
+	}
+}
+
+int daxfs_branch_commit(struct daxfs_region *r, const char *name,
+			struct daxfs_message *msg)
+{
+	struct ended e = { NULL };
+	struct daxfs_branch *b;
+	int rc;
+
+	port_lock(&r->table_lock);
+	b = branch_find(r, name);
+	rc = may_commit(r, b, msg);
+	if (!rc) {
+		quiesce(r);
+		commit_media(r, b);
+		commit_memory(r, b, &e);
+	}
+	port_unlock(&r->table_lock);
+	ended_tell(r, &e);
+	return rc;
+}
+
+/* ---- Redo -------------------------------------------------------------------- */
+
+/* Whatever its state: an earlier redo may have been cut short as well. */
+static struct daxfs_branch_entry *entry_by_id(const struct daxfs_region *r,
+					      u64 id)
+{
+	for (u32 i = 0; i < r->slots; i++) {
+		struct daxfs_branch_entry *e = &r->table[i];
+
+		if (le64_to_cpu(e->id) == id &&
+		    le32_to_cpu(e->entry_crc) == entry_crc(e))
+			return e;
+	}
+	return NULL;
+}
+
+static void redo_segments(struct daxfs_region *r, u64 id)
+{
+	for (u32 s = 0; s < r->seg_count; s++)
+		if (le64_to_cpu(r->segs[s].owner) == id)
+			port_store(&r->segs[s].owner,
+				   cpu_to_le64(DAXFS_MAIN_ID));
+}
+
+int commit_redo(struct daxfs_region *r, struct daxfs_message *msg)
+{
+	u64 leaf = le64_to_cpu(r->sb->commit_branch), id = leaf;
+	struct daxfs_branch_entry *e;
+
+	if (leaf == DAXFS_MAIN_ID || !entry_by_id(r, leaf))
+		return corrupt(msg, "superblock", "commit_branch",
+			       "names no branch that could be committed", leaf);
+	/* parents are older than their children, so this ends */
+	while (id != DAXFS_MAIN_ID && (e = entry_by_id(r, id))) {
+		redo_segments(r, id);
+		if (le64_to_cpu(e->parent_id) >= id)
+			break;
+		id = le64_to_cpu(e->parent_id);
+	}
+	for (u32 i = 0; i < r->slots; i++)
+		if (le64_to_cpu(r->table[i].id) != DAXFS_MAIN_ID)
+			port_store(&r->table[i].state,
+				   cpu_to_le32(DAXFS_BRANCH_FREE));
+	port_store(&r->sb->active_branches, cpu_to_le32(1));
+	port_store(&r->sb->last_committed_id, cpu_to_le64(leaf));
+	port_store(&r->sb->commit_branch, 0);
+	return 0;
+}
