@@ -11,7 +11,7 @@ options_of() {
 
 # Those that a man page describes.
 options_in() {
-	sed 's/\\-/-/g' "$REPO/docs/man/$1.1" | grep -E '^\.BR? ' |
+	sed 's/\\-/-/g' "$REPO/docs/man/$1".[18] | grep -E '^\.B[IR]? ' |
 		grep -oE -- '--[a-z-]+' | sort -u
 }
 
@@ -23,6 +23,9 @@ options_in() {
 	run_x diff <(for v in info tree branches validate; do
 		options_of daxfs-inspect $v
 	done | sort -u) <(options_in daxfs-inspect)
+	for p in daxfs-fuse daxfs-snapshotter daxfs-grpc; do
+		run_x diff <(options_of "$p") <(options_in "$p")
+	done
 	run_x diff <(for v in mount umount; do options_of daxfs $v; done |
 		sort -u) <(options_in daxfs)
 }
@@ -37,7 +40,7 @@ options_in() {
 
 @test "man pages are clean" {
 	need groff
-	for p in "$REPO"/docs/man/*.1; do
+	for p in "$REPO"/docs/man/*.[18]; do
 		run_x groff -man -ww -Tutf8 -z "$p"
 		assert_output ""
 	done

@@ -391,11 +391,3 @@ all_gone() {
 	umount m1
 	no_servers
 }
-
-@test "the man page has exactly the options of --help" {
-	run_x diff \
-		<(daxfs-fuse --help | grep -oE -- '^ +(-[a-z], )?--[a-z-]+' |
-			grep -oE -- '--[a-z-]+' | sort -u) \
-		<(sed 's/\\-/-/g' "$REPO/docs/man/daxfs-fuse.1" |
-			grep -E '^\.BR?I? ' | grep -oE -- '--[a-z-]+' | sort -u)
-}
