@@ -103,7 +103,7 @@ int branch_act(const struct branch_act *act, int argc, char **argv)
 		if (a.json) {
 			json_object *o = json_object_new_object();
 
-			cli_json_add_string(o, "branch", a.name);
+			cli_json_add_bytes(o, "branch", a.name);
 			cli_json_add_string(o, "result", act->done);
 			rc = cli_print_json(o);
 		} else {

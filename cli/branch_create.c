@@ -33,27 +33,10 @@ static json_object *params_of(const struct args *a)
 	return p;
 }
 
-/* Commas separate mount options: one in a name is escaped as libfuse has it. */
-static char *escape(const char *s)
-{
-	char *out = malloc(2 * strlen(s) + 1), *p = out;
-
-	for (; out && *s; s++) {
-		if (*s == ',' || *s == '\\')
-			*p++ = '\\';
-		*p++ = *s;
-	}
-	if (out)
-		*p = 0;
-	return out;
-}
-
 /* daxfs-fuse makes the branch (parent=) and mounts it, or does neither. */
 static int start_server(const struct args *a, const char *region)
 {
 	char name[] = "daxfs-fuse", dash_o[] = "-o", dashes[] = "--";
-	cleanup_free char *branch = escape(a->name);
-	cleanup_free char *parent = escape(a->parent);
 	cleanup_free char *path = strdup(region);
 	cleanup_free char *mnt = strdup(a->mountpoint);
 	cleanup_free char *options = NULL;
@@ -61,9 +44,17 @@ static int start_server(const struct args *a, const char *region)
 	/* main is always there, and parent= is for new branches */
 	if (str_eq(a->name, "main"))
 		return cli_error(PROGRAM, "branch 'main': exists already");
-	if (branch && parent)
-		options = str_printf("branch=%s,parent=%s%s", branch, parent,
-				     a->persist ? ",persist" : "");
+	/* commas separate mount options, and no branch has one in its name */
+	if (strchr(a->name, ','))
+		return cli_error(PROGRAM,
+				 "'%s': not a name for a branch; it has a ','",
+				 a->name);
+	if (strchr(a->parent, ','))
+		return cli_error(PROGRAM,
+				 "branch '%s': there is no such branch",
+				 a->parent);
+	options = str_printf("branch=%s,parent=%s%s", a->name, a->parent,
+			     a->persist ? ",persist" : "");
 	if (!options || !path || !mnt)
 		return cli_error(PROGRAM, "out of memory");
 	return cli_run_fuse(PROGRAM, (char *[]){ name, dash_o, options, dashes,

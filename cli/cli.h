@@ -106,6 +106,12 @@ int session_connect(const char *program, const char *region,
 		    struct session *out);
 void session_close(struct session *s);
 /*
+ * A region is locked by another process: whether to try again, after a pause.
+ * A server that ends, or has not yet noticed that it can, is waited for.
+ * *waited_ms begins as 0.
+ */
+bool session_wait(const char *region, int *waited_ms);
+/*
  * Call; consumes params. NULL: a message has been printed. The reply is the
  * caller's.
  */

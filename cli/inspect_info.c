@@ -41,7 +41,7 @@ static json_object *describe(const char *path, const struct inspected *in)
 	daxfs_region_info(in->r, &i);
 	cli_format_uuid(i.uuid, uuid);
 	add_features(features, &i);
-	cli_json_add_string(o, "path", path);
+	cli_json_add_bytes(o, "path", path);
 	cli_json_add_u64(o, "version", DAXFS_VERSION);
 	cli_json_add_string(o, "uuid", uuid);
 	cli_json_add_string(o, "kind",

@@ -15,10 +15,10 @@ static int verdict(const char *path, const char *why, bool json)
 		return why ? DAXFS_EXIT_FAIL : DAXFS_EXIT_OK;
 	}
 	o = json_object_new_object();
-	cli_json_add_string(o, "path", path);
+	cli_json_add_bytes(o, "path", path);
 	cli_json_add(o, "valid", json_object_new_boolean(!why));
 	if (why)
-		cli_json_add_string(o, "message", why);
+		cli_json_add_bytes(o, "message", why);
 	return cli_print_json(o) == DAXFS_EXIT_OK && !why ? DAXFS_EXIT_OK
 							  : DAXFS_EXIT_FAIL;
 }
@@ -54,10 +54,12 @@ int cmd_inspect_validate(int argc, char **argv)
 	struct daxfs_message msg = { { 0 } };
 	struct region_file file;
 	struct daxfs_region *r;
-	int rc;
+	int waited = 0, rc;
 
 	opts_parse(&usage, argc, argv);
-	rc = region_file_open(argv[1], REGION_READONLY, &file, &msg);
+	do
+		rc = region_file_open(argv[1], REGION_READONLY, &file, &msg);
+	while (rc == -EWOULDBLOCK && session_wait(argv[1], &waited));
 	if (rc == -EWOULDBLOCK)
 		return cli_error(PROGRAM,
 				 "'%s': in use; unmount its branches, then validate it",

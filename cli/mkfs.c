@@ -72,6 +72,7 @@ static int check_output(const struct args *a, char **path, int *lock)
 {
 	cleanup_close int fd = -1;
 	struct stat st;
+	int waited = 0, rc;
 
 	*lock = -1;
 	if (stat(a->output, &st) < 0) {
@@ -99,14 +100,17 @@ static int check_output(const struct args *a, char **path, int *lock)
 		cli_error(PROGRAM, "'%s': %s", a->output, log_err(errno));
 		return -1;
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno == EWOULDBLOCK)
+	do
+		rc = flock(fd, LOCK_EX | LOCK_NB) < 0 ? errno : 0;
+	while (rc == EWOULDBLOCK && session_wait(*path, &waited));
+	if (rc) {
+		if (rc == EWOULDBLOCK)
 			cli_error(PROGRAM,
 				  "'%s': in use; unmount its branches first",
 				  a->output);
 		else
 			cli_error(PROGRAM, "'%s': cannot lock: %s", a->output,
-				  log_err(errno));
+				  log_err(rc));
 		return -1;
 	}
 	*lock = steal_fd(&fd);
@@ -134,7 +138,7 @@ static int report(const struct args *a, const struct image_result *r)
 		return DAXFS_EXIT_OK;
 	}
 	o = json_object_new_object();
-	cli_json_add_string(o, "path", a->output);
+	cli_json_add_bytes(o, "path", a->output);
 	cli_json_add_string(o, "uuid", uuid);
 	cli_json_add(o, "writable", json_object_new_boolean(a->writable));
 	cli_json_add_u64(o, "total_bytes", r->size);

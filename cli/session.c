@@ -9,6 +9,8 @@
 /* A server that starts or ends, or another tool, holds a region this long. */
 #define RETRY_MS 5000
 #define RETRY_STEP_MS 20
+/* One that listens has this long to notice that its last mount is gone. */
+#define NOTICE_MS 500
 #define RETRIES_MAX 50
 
 static void pause_ms(long ms)
@@ -70,6 +72,21 @@ int session_connect(const char *program, const char *region, struct session *s)
 		cli_error(program, "'%s': cannot reach its server: %s", region,
 			  log_err(-rc));
 	return rc;
+}
+
+bool session_wait(const char *region, int *waited_ms)
+{
+	struct session s = { .region = region };
+	int limit = RETRY_MS;
+
+	if (connect_server(&s) <= 0)
+		limit = NOTICE_MS;
+	varlink_close(s.client);
+	if (*waited_ms >= limit)
+		return false;
+	pause_ms(RETRY_STEP_MS);
+	*waited_ms += RETRY_STEP_MS;
+	return true;
 }
 
 bool session_open(const char *program, const char *region, bool readonly,

@@ -140,28 +140,6 @@ void cli_json_add_string(json_object *o, const char *key, const char *s)
 	cli_json_add(o, key, json_object_new_string(s));
 }
 
-/* The length of the UTF-8 sequence at s, 0 where there is none. */
-static size_t utf8_len(const unsigned char *s, size_t room)
-{
-	size_t n = s[0] < 0x80                   ? 1
-		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-		   : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-						 : 0;
-	size_t i;
-
-	if (n > room)
-		return 0;
-	for (i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	/* overlong forms, surrogates, beyond U+10FFFF */
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
-}
-
 void cli_json_add_bytes(json_object *o, const char *key, const char *s)
 {
 	static const char replacement[] = "\xef\xbf\xbd";
@@ -173,7 +151,7 @@ void cli_json_add_bytes(json_object *o, const char *key, const char *s)
 		return;
 	}
 	while (left) {
-		size_t n = utf8_len((const unsigned char *)s, left);
+		size_t n = utf8_length(s, left);
 
 		memcpy(clean + at, n ? s : replacement, n ? n : 3);
 		at += n ? n : 3;

@@ -31,7 +31,7 @@ void base_inode(const struct base *b, u32 ino, struct dinode *out)
 		out->nlink = 2;
 	else if (!S_ISDIR(out->mode) && out->nlink < b->parent[ino - 1])
 		out->nlink = b->parent[ino - 1];
-	else if (S_ISREG(out->mode))
+	if (S_ISREG(out->mode))
 		out->base_valid = out->size;
 	if (S_ISREG(out->mode) || S_ISLNK(out->mode))
 		out->blocks = DIV_ROUND_UP(out->size, BLOCK);

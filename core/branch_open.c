@@ -135,7 +135,7 @@ static struct daxfs_branch *owner_of(const struct opening *o, u32 s)
 	struct daxfs_branch *b;
 	u64 start;
 
-	if (!e->owner)
+	if (!e->owner && !kind)
 		return NULL;
 	b = by_id(o, le64_to_cpu(e->owner));
 	if (b && kind == DAXFS_SEGMENT_LOG) {

@@ -426,6 +426,10 @@ static const char *check_rec_xattr(const struct daxfs_region *r,
 		return "xattr record points outside the segments";
 	if (memchr(x + 1, 0, name))
 		return "xattr record has a NUL in its name";
+	if (!name && set &&
+	    (media || !value || value > DAXFS_SYMLINK_MAX ||
+	     memchr(x + 1, 0, value)))
+		return "xattr record has a bad symlink target";
 	return NULL;
 }
 

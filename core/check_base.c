@@ -198,6 +198,9 @@ static int check_dirent(struct walk *w, u32 dir,
 /* Visit all directories from the root; each is met once, so this ends. */
 static int check_tree(struct walk *w)
 {
+	/* directories that share entries would make this quadratic */
+	u64 room = w->b->size / sizeof(struct daxfs_base_dirent);
+
 	w->b->parent[0] = DAXFS_ROOT_INO;
 	w->queue[w->tail++] = DAXFS_ROOT_INO;
 	while (w->head < w->tail) {
@@ -207,6 +210,10 @@ static int check_tree(struct walk *w)
 			(const void *)(w->b->mem + le64_to_cpu(i->data_offset));
 		u64 n = le64_to_cpu(i->size) / DAXFS_BASE_DIRENT_SIZE_UNIT;
 
+		if (n > room)
+			return bad(w, "directory", dir,
+				   "shares its entries with others", n);
+		room -= n;
 		for (u64 k = 0; k < n; k++) {
 			int rc = check_dirent(w, dir, d + k,
 					      k ? d + k - 1 : NULL);

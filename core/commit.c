@@ -17,7 +17,7 @@ static int may_commit(const struct daxfs_region *r,
 	for (b = r->first; b; b = b->next)
 		if (b->state == DAXFS_BRANCH_SEALED) {
 			message(msg,
-				"sealed branch '%s' would have to end: delete it first",
+				"sealed branch '%s' would have to end, and nothing but delete ends those",
 				b->name);
 			return -EBUSY;
 		}
@@ -173,6 +173,9 @@ int daxfs_branch_commit(struct daxfs_region *r, const char *name,
 	port_lock(&r->table_lock);
 	b = branch_find(r, name);
 	rc = may_commit(r, b, msg);
+	/* nobody could free them once they are main's */
+	if (!rc)
+		rc = daxfs_evict_orphans(b);
 	if (!rc) {
 		quiesce(r);
 		commit_media(r, b);
@@ -207,21 +210,27 @@ static void redo_segments(struct daxfs_region *r, u64 id)
 				   cpu_to_le64(DAXFS_MAIN_ID));
 }
 
+/* The parent of a branch in the chain; 0: the chain is broken there. */
+static u64 parent_of(const struct daxfs_region *r, u64 id)
+{
+	const struct daxfs_branch_entry *e = entry_by_id(r, id);
+	u64 parent = e ? le64_to_cpu(e->parent_id) : 0;
+
+	/* parents are older than their children, so a walk up ends */
+	return parent < id ? parent : 0;
+}
+
 int commit_redo(struct daxfs_region *r, struct daxfs_message *msg)
 {
 	u64 leaf = le64_to_cpu(r->sb->commit_branch), id = leaf;
-	struct daxfs_branch_entry *e;
 
-	if (leaf == DAXFS_MAIN_ID || !entry_by_id(r, leaf))
+	while (id && id != DAXFS_MAIN_ID)
+		id = parent_of(r, id);
+	if (leaf == DAXFS_MAIN_ID || !id)
 		return corrupt(msg, "superblock", "commit_branch",
 			       "names no branch that could be committed", leaf);
-	/* parents are older than their children, so this ends */
-	while (id != DAXFS_MAIN_ID && (e = entry_by_id(r, id))) {
+	for (id = leaf; id != DAXFS_MAIN_ID; id = parent_of(r, id))
 		redo_segments(r, id);
-		if (le64_to_cpu(e->parent_id) >= id)
-			break;
-		id = le64_to_cpu(e->parent_id);
-	}
 	for (u32 i = 0; i < r->slots; i++)
 		if (le64_to_cpu(r->table[i].id) != DAXFS_MAIN_ID)
 			port_store(&r->table[i].state,

@@ -87,16 +87,27 @@ static int put_no_dirent(void *arg, struct pkey k, const void *v)
 
 /* ---- Extents ------------------------------------------------------------------ */
 
-/* Extents of the parent that are not here as they are there: gone first. */
+/*
+ * Where the parent has an extent and the branch none. What the branch has stays
+ * until put_extent() says it again: the log may end between the two.
+ */
 static int put_no_extent(void *arg, struct pkey k, const void *v)
 {
 	const struct compaction *c = arg;
-	const struct extent_val *old = v, *e = ptree_get(&c->own->extents, k);
+	const struct dinode none = { 0 };
+	const struct extent_val *old = v;
+	u64 off = k.lo, end = k.lo + old->len;
+	struct map m;
+	int rc = 0;
 
-	if (e && !memcmp(e, old, sizeof(*e)))
-		return 0;
-	txn_unmap(c->b, k.hi, k.lo, old->len);
-	return flush(c->b, false);
+	for (; !rc && off < end; off += m.len) {
+		view_map(c->b, k.hi, &none, off, end, &m);
+		if (m.extent)
+			continue;
+		txn_unmap(c->b, k.hi, off, m.len);
+		rc = flush(c->b, false);
+	}
+	return rc;
 }
 
 static int put_extent(void *arg, struct pkey k, const void *v)

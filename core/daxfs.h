@@ -295,6 +295,7 @@ int daxfs_rmdir(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 
 #define DAXFS_RENAME_NOREPLACE (1u << 0)
 #define DAXFS_RENAME_EXCHANGE (1u << 1)
+#define DAXFS_RENAME_WHITEOUT (1u << 2) /* leave device 0:0 behind */
 
 /*
  * Rename as rename(2). *victim, where not NULL, is the inode that lost its

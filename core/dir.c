@@ -122,7 +122,7 @@ int daxfs_readdir(struct daxfs_branch *b, u64 dir, u64 cookie,
 /* ---- Making ----------------------------------------------------------------------- */
 
 /* Numbers are never used twice, so media learns of them before they are. */
-static u64 new_inode_number(struct daxfs_region *r)
+u64 new_inode_number(struct daxfs_region *r)
 {
 	u64 ino = port_fetch_add(&r->next_inode, 1);
 
@@ -224,6 +224,8 @@ static int make(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 	if (rc)
 		return rc;
 	ino = new_inode_number(b->r);
+	if (ino > DAXFS_MAX_INO)
+		return -ENOSPC;
 	init_inode(b, dir, &parent, n, &in);
 	if (S_ISLNK(n->mode)) {
 		in.size = strlen(n->target);

@@ -10,6 +10,9 @@
 /* A name that is to be made: ENAMETOOLONG, ENOENT (empty), EINVAL. */
 int check_name(const char *name, size_t len);
 
+/* The number of an inode that is to be made. */
+u64 new_inode_number(struct daxfs_region *r);
+
 /* A directory gains (loses) names and subdirectories; in a transaction. */
 void dir_changed(const struct daxfs_branch *b, struct dinode *dir, int entries,
 		 int subdirs);

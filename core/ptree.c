@@ -434,7 +434,9 @@ static void shrink_path(struct ptree *t, struct pnode **path, const u32 *index,
 				merge_right(t, parent, i - 1);
 		}
 	}
-	while (t->root->level && t->root->count == 1) {
+	/* a root that others share stays: its child is theirs too */
+	while (t->root->level && t->root->count == 1 &&
+	       port_load(&t->root->refs) == 1) {
 		struct pnode *old = t->root;
 
 		t->root = children(t, old)[0];

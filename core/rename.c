@@ -191,20 +191,46 @@ static void exchange(struct daxfs_branch *b, struct side *from, struct side *to)
 	put_parents(b, from, to, (int[]){ 0, 0 }, (int[]){ c - a, a - c });
 }
 
-static void replace(struct daxfs_branch *b, struct side *from, struct side *to)
+/* What overlayfs leaves where a name was: it hides the lower layer's. */
+static void leave_whiteout(struct daxfs_branch *b, const struct side *s)
+{
+	u64 ino = new_inode_number(b->r);
+	struct dinode in = { .mode = S_IFCHR, .nlink = 1 };
+
+	if (s->parent.mode & S_ISGID)
+		in.gid = s->parent.gid;
+	in.atime = in.mtime = in.ctime = in.btime = txn_time(b);
+	txn_inode(b, ino, &in);
+	txn_dirent(b, s->dir, s->name, s->len, ino, in.mode);
+}
+
+static void replace(struct daxfs_branch *b, struct side *from, struct side *to,
+		    bool whiteout)
 {
 	int dir = S_ISDIR(from->in.mode);
 	int gone = to->there && S_ISDIR(to->in.mode);
 
-	txn_dirent(b, from->dir, from->name, from->len, 0, 0);
+	if (whiteout)
+		leave_whiteout(b, from);
+	else
+		txn_dirent(b, from->dir, from->name, from->len, 0, 0);
 	txn_dirent(b, to->dir, to->name, to->len, from->f.ino, from->in.mode);
 	moved(b, from, to->dir);
 	if (to->there) {
 		drop_link(b, &to->in);
 		txn_inode(b, to->f.ino, &to->in);
 	}
-	put_parents(b, from, to, (int[]){ -1, !to->there },
+	put_parents(b, from, to, (int[]){ whiteout - 1, !to->there },
 		    (int[]){ -dir, dir - gone });
+}
+
+static bool flags_ok(u32 flags)
+{
+	const u32 known = DAXFS_RENAME_NOREPLACE | DAXFS_RENAME_EXCHANGE |
+			  DAXFS_RENAME_WHITEOUT;
+
+	return !(flags & ~known) && (!(flags & DAXFS_RENAME_EXCHANGE) ||
+				     flags == DAXFS_RENAME_EXCHANGE);
 }
 
 static int rename_locked(struct daxfs_branch *b, struct side *from,
@@ -222,7 +248,7 @@ static int rename_locked(struct daxfs_branch *b, struct side *from,
 	if (swap)
 		exchange(b, from, to);
 	else
-		replace(b, from, to);
+		replace(b, from, to, flags & DAXFS_RENAME_WHITEOUT);
 	rc = txn_commit(b);
 	if (!rc && victim && to->there && !swap)
 		*victim = to->f.ino;
@@ -239,8 +265,7 @@ int daxfs_rename(struct daxfs_branch *b, u64 olddir, const char *oldname,
 
 	if (victim)
 		*victim = 0;
-	if (!rc && flags != 0 && flags != DAXFS_RENAME_NOREPLACE &&
-	    flags != DAXFS_RENAME_EXCHANGE)
+	if (!rc && !flags_ok(flags))
 		rc = -EINVAL;
 	if (rc)
 		return rc;

@@ -31,16 +31,17 @@ int region_upgrade(struct daxfs_region *r)
 	if (!region_can_upgrade(r))
 		return -EROFS;
 	n = segments_fit(delta, end, size, &data);
-	memset(at(r, delta), 0, n * sizeof(struct daxfs_segment_entry));
 	sb->segment_table_offset = cpu_to_le64(delta);
 	sb->segment_data_offset = cpu_to_le64(data);
 	sb->segment_count = cpu_to_le32(n);
 	sb->segment_size = cpu_to_le32(size);
 	sb->next_segment_order = cpu_to_le64(1);
-	sb->delta_alloc_offset = cpu_to_le64(end);
+	/* this also finds memory for the table */
 	rc = region_use_segments(r);
 	if (rc)
 		return rc;
+	memset(r->segs, 0, n * sizeof(struct daxfs_segment_entry));
+	sb->delta_alloc_offset = cpu_to_le64(end);
 	/* main's entry is one of ours before the feature bit says so */
 	if (r->main->slot == NO_SLOT)
 		r->main->slot = r->free_slots[--r->free_count];

@@ -23,12 +23,20 @@ daemon_ready() { # NAME, PID, COMMAND...: wait until COMMAND succeeds
 	local name=$1 pid=$2
 	shift 2
 
-	if ! wait_for 20 "$@"; then
+	wait_for 20 answers_or_gone "$pid" "$@" || true
+	if ! "$@"; then
 		tail -n 5 "$LOGS/$name.log"
 		kill -0 "$pid" 2>/dev/null ||
 			die "$name has ended; its log is $LOGS/$name.log"
 		die "$name does not answer; its log is $LOGS/$name.log"
 	fi
+}
+
+answers_or_gone() { # PID, COMMAND...
+	local pid=$1
+	shift
+
+	"$@" || process_gone "$pid"
 }
 
 start_daxfs() {

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util.h"
+
 /* One write(2) a line, so that lines of several processes do not mix. */
 #define LINE_MAX_BYTES 4096
 
@@ -73,55 +75,41 @@ static void puts_line(struct line *l, const char *s)
 	put(l, s, strlen(s));
 }
 
-/* The length of the UTF-8 sequence at s, 0 when it is none. */
-static size_t utf8_length(const unsigned char *s)
+/* Also on a full line: put() kept the room. */
+static void put_quote(struct line *l)
 {
-	size_t n = s[0] < 0x80                   ? 1
-		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-		   : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-						 : 0;
-
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
+	put(l, "\"", 1);
+	if (l->full)
+		l->text[l->len++] = '"';
 }
 
 /* As a JSON string; a text line quotes in the same way. */
 static void put_quoted(struct line *l, const char *s)
 {
-	const unsigned char *p = (const unsigned char *)s;
-
-	put(l, "\"", 1);
-	while (*p && !l->full) {
-		size_t n = utf8_length(p);
+	put_quote(l);
+	while (*s && !l->full) {
+		unsigned char c = (unsigned char)*s;
+		size_t n = utf8_length(s, strnlen(s, 4));
 		char esc[8];
 
 		if (n == 0) {
 			puts_line(l, "\xef\xbf\xbd");
 			n = 1;
-		} else if (*p == '"' || *p == '\\') {
+		} else if (c == '"' || c == '\\') {
 			esc[0] = '\\';
-			esc[1] = (char)*p;
+			esc[1] = *s;
 			put(l, esc, 2);
-		} else if (*p == '\n') {
+		} else if (c == '\n') {
 			puts_line(l, "\\n");
-		} else if (*p < 0x20 || *p == 0x7f) {
-			snprintf(esc, sizeof(esc), "\\u%04x", *p);
+		} else if (c < 0x20 || c == 0x7f) {
+			snprintf(esc, sizeof(esc), "\\u%04x", c);
 			puts_line(l, esc);
 		} else {
-			put(l, (const char *)p, n);
+			put(l, s, n);
 		}
-		p += n;
+		s += n;
 	}
-	if (l->full) /* there is room: put() kept it */
-		l->text[l->len++] = '"';
-	else
-		put(l, "\"", 1);
+	put_quote(l);
 }
 
 static bool is_plain(const char *s)

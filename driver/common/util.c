@@ -18,6 +18,41 @@ char *str_printf(const char *fmt, ...)
 	return n < 0 ? NULL : s;
 }
 
+size_t utf8_length(const char *s, size_t left)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	size_t n = !left                         ? 0
+		   : p[0] < 0x80                 ? 1
+		   : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+		   : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+		   : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+						 : 0;
+
+	if (n > left)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	/* overlong forms, surrogates, beyond U+10FFFF */
+	if (n &&
+	    ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	     (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f)))
+		return 0;
+	return n;
+}
+
+bool is_utf8(const char *s, size_t len)
+{
+	size_t n;
+
+	for (; len; s += n, len -= n) {
+		n = utf8_length(s, len);
+		if (!n)
+			return false;
+	}
+	return true;
+}
+
 /* The power of two that a suffix stands for, -1 for none: K, KB, KiB. */
 static int suffix_shift(const char *s)
 {

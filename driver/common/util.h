@@ -62,6 +62,11 @@ static inline bool str_empty(const char *s)
 /* Allocated printf; NULL only when memory is out. */
 __attribute__((format(printf, 1, 2))) char *str_printf(const char *fmt, ...);
 
+/* Length of the UTF-8 sequence (RFC 3629) that `left` bytes begin with, 0: none. */
+size_t utf8_length(const char *s, size_t left);
+/* Are `len` bytes nothing but such sequences? */
+bool is_utf8(const char *s, size_t len);
+
 /*
  * "64K", "256M", "1G", "4096", "0x1000" to bytes. -EINVAL: not a size;
  * -ERANGE: beyond 2^63-1.

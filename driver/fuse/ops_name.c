@@ -165,7 +165,8 @@ void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name,
 {
 	u32 f = 0;
 
-	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) {
+	if (flags &
+	    ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) {
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
@@ -173,6 +174,8 @@ void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name,
 		f |= DAXFS_RENAME_NOREPLACE;
 	if (flags & RENAME_EXCHANGE)
 		f |= DAXFS_RENAME_EXCHANGE;
+	if (flags & RENAME_WHITEOUT)
+		f |= DAXFS_RENAME_WHITEOUT;
 	ops_done(req,
 		 daxfs_rename(ops_mount(req)->branch, dir, name, strlen(name),
 			      newdir, newname, strlen(newname), f, NULL));

@@ -12,10 +12,20 @@ static bool starts(const char *s, const char *prefix)
 	return !strncmp(s, prefix, strlen(prefix));
 }
 
-/* ACLs would have to be enforced, and nothing else is below "system.". */
+/*
+ * Names are in one of these spaces, as on any file system of Linux. "system."
+ * is not: ACLs would have to be enforced, and nothing else is there.
+ */
 static bool refused(const char *name)
 {
-	return starts(name, "system.");
+	static const char *const spaces[] = { "user.", "trusted.",
+					      "security." };
+
+	for (size_t i = 0; i < ARRAY_SIZE(spaces); i++) {
+		if (starts(name, spaces[i]))
+			return false;
+	}
+	return true;
 }
 
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)

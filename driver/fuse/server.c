@@ -167,8 +167,9 @@ void server_stop(struct server *srv)
 	close_for_mounts(srv, true);
 	control_stop(srv);
 	mount_detach_all(srv);
-	loop_free(srv->loop);
+	/* what it waits for only workers can answer */
 	notifier_free(srv->notifier);
+	loop_free(srv->loop);
 	mount_end_all(srv);
 	if (srv->region) {
 		rc = daxfs_region_sync(srv->region);

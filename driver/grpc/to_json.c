@@ -9,47 +9,14 @@
 
 #include "driver/common/util.h"
 
-/* Length of the valid UTF-8 sequence (RFC 3629) at p, 0: none. */
-static size_t utf8_sequence(const uint8_t *p, size_t left)
-{
-	uint8_t lo = 0x80, hi = 0xbf;
-	size_t n, i;
-
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] >= 0xc2 && p[0] <= 0xdf)
-		n = 2;
-	else if (p[0] >= 0xe0 && p[0] <= 0xef)
-		n = 3;
-	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
-		n = 4;
-	else
-		return 0;
-	if (left < n)
-		return 0;
-	if (p[0] == 0xe0)
-		lo = 0xa0; /* no overlong forms */
-	else if (p[0] == 0xed)
-		hi = 0x9f; /* no surrogates */
-	else if (p[0] == 0xf0)
-		lo = 0x90;
-	else if (p[0] == 0xf4)
-		hi = 0x8f; /* nothing above U+10FFFF */
-	if (p[1] < lo || p[1] > hi)
-		return 0;
-	for (i = 2; i < n; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	return n;
-}
-
 static int check_text(const char *what, const ProtobufCBinaryData *b,
 		      struct grpc_result *r)
 {
+	const char *text = (const char *)b->data;
 	size_t i = 0, n;
 
 	while (i < b->len) {
-		n = b->data[i] ? utf8_sequence(b->data + i, b->len - i) : 0;
+		n = text[i] ? utf8_length(text + i, b->len - i) : 0;
 		if (!n)
 			return grpc_fail(r, GRPC_INVALID_ARGUMENT,
 					 "%s: byte %zu is not valid UTF-8 text",

@@ -33,10 +33,13 @@ ssize_t vbuf_recv(struct vbuf *b, int fd);
 /* send(2) until b is empty or the socket full. 0, -EAGAIN, -errno. */
 int vbuf_send(struct vbuf *b, int fd);
 
-/* Exactly one JSON object, strict, valid UTF-8, bounded depth. -EBADMSG. */
+/* Exactly one JSON object, strict, valid UTF-8, within limits. -EBADMSG. */
 int message_parse(const char *s, size_t len, json_object **out);
 
-/* Append message and NUL. -EMSGSIZE: over VARLINK_MESSAGE_MAX or over max. */
+/*
+ * Append message and NUL; what is no UTF-8 becomes U+FFFD. -EMSGSIZE: over
+ * VARLINK_MESSAGE_MAX or over max.
+ */
 int message_append(struct vbuf *b, json_object *msg, size_t max);
 
 /* The name and text of an error reply, for people. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "../common/util.h"
 #include "internal.h"
 
 #define READ_CHUNK (64u << 10)
@@ -117,13 +118,32 @@ int vbuf_send(struct vbuf *b, int fd)
 	return 0;
 }
 
+static bool too_many_values(const char *s, size_t len)
+{
+	size_t containers = 0, commas = 0;
+	bool text = false;
+
+	for (size_t i = 0; i < len; i++) {
+		if (s[i] == '"')
+			text = !text;
+		else if (text && s[i] == '\\')
+			i++;
+		else if (!text && (s[i] == '{' || s[i] == '['))
+			containers++;
+		else if (!text && s[i] == ',')
+			commas++;
+	}
+	return containers > VARLINK_CONTAINERS_MAX ||
+	       commas > VARLINK_VALUES_MAX;
+}
+
 int message_parse(const char *s, size_t len, json_object **out)
 {
 	struct json_tokener *t;
 	json_object *o;
 	bool whole;
 
-	if (len > VARLINK_MESSAGE_MAX)
+	if (len > VARLINK_MESSAGE_MAX || too_many_values(s, len))
 		return -EBADMSG;
 	t = json_tokener_new_ex(VARLINK_DEPTH_MAX);
 	if (!t)
@@ -142,8 +162,30 @@ int message_parse(const char *s, size_t len, json_object **out)
 	return 0;
 }
 
+/* Names on media and paths may be anything, JSON may not: U+FFFD instead. */
+static char *make_utf8(const char *s, size_t *len)
+{
+	static const char replacement[] = "\xef\xbf\xbd";
+	size_t left = *len;
+	char *clean = malloc(3 * left + 1), *p = clean;
+
+	if (!clean)
+		return NULL;
+	while (left) {
+		size_t n = utf8_length(s, left), step = n ? n : 1;
+
+		p = mempcpy(p, n ? s : replacement, n ? n : 3);
+		s += step;
+		left -= step;
+	}
+	*p = '\0';
+	*len = (size_t)(p - clean);
+	return clean;
+}
+
 int message_append(struct vbuf *b, json_object *msg, size_t max)
 {
+	cleanup_free char *clean = NULL;
 	size_t len;
 	const char *s =
 		json_object_to_json_string_length(msg,
@@ -153,6 +195,11 @@ int message_append(struct vbuf *b, json_object *msg, size_t max)
 
 	if (!s)
 		return -ENOMEM;
+	if (!is_utf8(s, len)) {
+		s = clean = make_utf8(s, &len);
+		if (!s)
+			return -ENOMEM;
+	}
 	if (len > VARLINK_MESSAGE_MAX)
 		return -EMSGSIZE;
 	return vbuf_append(b, s, len + 1, max); /* json-c ends it with a NUL */

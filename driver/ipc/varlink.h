@@ -14,6 +14,9 @@
 
 #define VARLINK_MESSAGE_MAX (16u << 20)
 #define VARLINK_DEPTH_MAX 32
+/* Parsed, a value takes up to 100 bytes, an object or array up to 1000. */
+#define VARLINK_VALUES_MAX (2u << 20)
+#define VARLINK_CONTAINERS_MAX (256u << 10)
 
 /* ---- Client -------------------------------------------------------------- */
 

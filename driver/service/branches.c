@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "../common/log.h"
+#include "../common/util.h"
 #include "branches_json.h"
 #include "branches_reply.h"
 #include "io.daxfs.Branches.varlink.h"
@@ -139,8 +140,12 @@ static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 			      parent, log_err(-rc));
 		return;
 	}
-	rc = daxfs_branch_create(s->region, name, parent,
-				 persistent ? DAXFS_BRANCH_PERSISTENT : 0);
+	/* JSON could not say any other name again */
+	rc = is_utf8(name, strlen(name)) ? 0 : -EINVAL;
+	if (!rc)
+		rc = daxfs_branch_create(s->region, name, parent,
+					 persistent ? DAXFS_BRANCH_PERSISTENT
+						    : 0);
 	if (rc) {
 		branches_fail_create(s, ctx, rc, name, parent);
 		return;

@@ -122,7 +122,7 @@ void branches_fail_create(struct branches_service *s,
 		break;
 	case EINVAL:
 		branches_fail(ctx, rc,
-			      "'%s': not a name for a branch; it is not empty and has no '/', no ',' and no control characters",
+			      "'%s': not a name for a branch; that is UTF-8, not empty, without '/', ',' and control characters",
 			      name);
 		break;
 	case ENAMETOOLONG:

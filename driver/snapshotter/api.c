@@ -6,9 +6,15 @@
 #include "../common/log.h"
 #include "../common/util.h"
 #include "io.daxfs.Snapshots.varlink.h"
+#include "labels.h"
 
 #define LIST_BATCH 100
 #define FIELDS_MAX 1024
+
+/* A name's byte may become \u00XX. */
+_Static_assert(LIST_BATCH *(LABELS_BYTES + 2 * 6 * STORE_NAME_MAX + 256) <
+		       VARLINK_MESSAGE_MAX,
+	       "a batch fits into a message");
 
 static void fail(struct varlink_call_ctx *ctx, const struct failure *f)
 {
@@ -280,7 +286,6 @@ static bool get_strings(struct varlink_call_ctx *ctx, json_object *params,
 
 		if (!json_object_is_type(o, json_type_string) ||
 		    strlen(s) != (size_t)json_object_get_string_len(o)) {
-			free(*out);
 			failure_set(&f, FAILURE_INVALID_ARGUMENT, EINVAL,
 				    "%s[%u]: not a text without NUL", key, *n);
 			fail(ctx, &f);

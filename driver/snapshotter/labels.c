@@ -53,6 +53,24 @@ static int copy_into(json_object *out, json_object *in, struct failure *f)
 	return 0;
 }
 
+/* So many, and so long, that a list of them fits into messages. */
+static int check_size(json_object *labels, struct failure *f)
+{
+	const char *text;
+
+	if (json_object_object_length(labels) > LABELS_MAX)
+		return failure_set(f, FAILURE_INVALID_ARGUMENT, E2BIG,
+				   "more than %d labels", LABELS_MAX);
+	text = labels_text(labels);
+	if (!text)
+		return failure_no_memory(f);
+	if (strlen(text) > LABELS_BYTES)
+		return failure_set(f, FAILURE_INVALID_ARGUMENT, E2BIG,
+				   "the labels are longer than %u bytes",
+				   LABELS_BYTES);
+	return 0;
+}
+
 int labels_copy(json_object *in, json_object **out, struct failure *f)
 {
 	json_object *o;
@@ -63,7 +81,7 @@ int labels_copy(json_object *in, json_object **out, struct failure *f)
 	o = json_object_new_object();
 	if (!o)
 		return failure_no_memory(f);
-	if (in && copy_into(o, in, f) < 0) {
+	if (in && (copy_into(o, in, f) < 0 || check_size(o, f) < 0)) {
 		json_object_put(o);
 		return -1;
 	}
@@ -101,10 +119,7 @@ int labels_update(json_object **labels, json_object *in,
 					 "field '%.200s' cannot be changed",
 					 paths[i]);
 	}
-	if (rc == 0 && json_object_object_length(*labels) > LABELS_MAX)
-		rc = failure_set(f, FAILURE_INVALID_ARGUMENT, E2BIG,
-				 "more than %d labels", LABELS_MAX);
-	return rc;
+	return rc < 0 ? rc : check_size(*labels, f);
 }
 
 const char *labels_get(json_object *labels, const char *key)

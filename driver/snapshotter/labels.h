@@ -7,8 +7,9 @@
 
 #include "failure.h"
 
-#define LABELS_MAX 1024         /* of one snapshot */
-#define LABEL_BYTES (64u << 10) /* of one label, key and value */
+#define LABELS_MAX 1024          /* of one snapshot */
+#define LABEL_BYTES (64u << 10)  /* of one label, key and value */
+#define LABELS_BYTES (96u << 10) /* of all labels of a snapshot, as JSON */
 
 #define LABEL_REF "containerd.io/snapshot.ref"
 

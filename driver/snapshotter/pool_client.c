@@ -135,10 +135,11 @@ static void call_failure(const char *method, json_object *params,
 		    of, e->message);
 }
 
-/* The connection ended: its process is gone, or going. */
-static bool peer_gone(int rc)
+/* The process is gone, or going: the connection ended, or it says so. */
+static bool peer_gone(int rc, const struct varlink_error *e)
 {
-	return rc == -ECONNRESET || rc == -EPIPE;
+	return rc == -ECONNRESET || rc == -EPIPE ||
+	       (rc == -EREMOTEIO && e->err == ESHUTDOWN);
 }
 
 /* A process that dies with much mapped still answers connect(2) for a while. */
@@ -160,21 +161,21 @@ int pool_call(struct pool *p, const char *method, json_object *params,
 {
 	cleanup_free char *full = str_printf(INTERFACE ".%s", method);
 	struct varlink_client *c;
-	struct varlink_error e;
+	struct varlink_error e = { 0 };
 	int rc = -ECONNRESET;
 
 	if (!full || !params) {
 		json_object_put(params);
 		return failure_no_memory(f);
 	}
-	for (int i = 0; i < ATTEMPTS && peer_gone(rc); i++) {
+	for (int i = 0; i < ATTEMPTS && peer_gone(rc, &e); i++) {
 		pause_before(i);
 		if (client_get(p, &c, f) < 0) {
 			rc = -1;
 			break;
 		}
 		rc = varlink_call(c, full, params, CALL_MS, reply, &e);
-		if (rc == 0 || rc == -EREMOTEIO) {
+		if (rc == 0 || (rc == -EREMOTEIO && !peer_gone(rc, &e))) {
 			client_put(p, c);
 			if (rc < 0)
 				call_failure(method, params, &e, f);

@@ -99,7 +99,7 @@ static int lost_branch(struct work *w, const struct snapshot *snap)
 		  "key", snap->name, "kind", snapshot_kind_name(snap->kind),
 		  "branch", snap->branch, NULL);
 	w->lost++;
-	return 0;
+	return store_drop_chain(w->s->store, snap->id, w->f);
 }
 
 static int finish_commit(struct work *w, const struct snapshot *snap)

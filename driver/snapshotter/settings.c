@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "../../core/daxfs.h"
 #include "../common/conf.h"
 #include "../common/opts.h"
 #include "../common/util.h"
@@ -19,7 +20,8 @@ static void key_table(struct settings *s, struct conf_key out[8])
 		  64 * TIB,
 		  "size of a new pool, a sparse file; 0: by the free space" },
 		{ SECTION, "pool_branches", CONF_UINT, &s->pool_branches,
-		  "65536", 16, 1u << 20, "snapshots that a new pool can hold" },
+		  "65536", 16, DAXFS_MAX_BRANCHES,
+		  "snapshots that a new pool can hold" },
 		{ SECTION, "sync_commit", CONF_BOOL, &s->sync_commit, "yes", 0,
 		  0, "write a layer to disk before its commit is answered" },
 		{ SECTION, "user", CONF_STR, &s->user, "", 0, 0,

@@ -245,6 +245,13 @@ static int find_chain(struct store *s, const char *chain, int64_t parent,
 			 "si", chain, parent);
 }
 
+int store_drop_chain(struct store *s, int64_t id, struct failure *f)
+{
+	return set_state(s, false,
+			 "UPDATE snapshots SET chain = NULL WHERE id = ?", id,
+			 f);
+}
+
 static int insert_alias(struct store *s, const char *key, int64_t parent,
 			int64_t source, json_object *labels, struct failure *f)
 {

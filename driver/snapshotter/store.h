@@ -85,6 +85,9 @@ int store_adopt_chain(struct store *s, const char *chain, const char *key,
 		      const char *parent, json_object *labels,
 		      struct failure *f);
 
+/* A snapshot without its branch answers for no chain. */
+int store_drop_chain(struct store *s, int64_t id, struct failure *f);
+
 /*
  * AlreadyExists: name; NotFound: key; FailedPrecondition: not active. The row
  * is then "committing" and keeps its key until store_end_commit().

@@ -3,6 +3,7 @@
 #include "store_db.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
@@ -290,13 +291,25 @@ static int configure(sqlite3 *db, bool writing, struct failure *f)
 	return db_run(db, f, "PRAGMA foreign_keys = 1", "");
 }
 
+/* SQLite would go by the umask, and gives its other files the mode of this one. */
+static void make_private(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd >= 0) /* else SQLite says what is wrong */
+		close(fd);
+}
+
 int db_open(const char *path, bool writing, sqlite3 **out, struct failure *f)
 {
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
 		    (writing ? SQLITE_OPEN_CREATE : 0);
 	sqlite3 *db = NULL;
-	int rc = sqlite3_open_v2(path, &db, flags, NULL);
+	int rc;
 
+	if (writing)
+		make_private(path);
+	rc = sqlite3_open_v2(path, &db, flags, NULL);
 	if (rc != SQLITE_OK) {
 		failure_set(f, FAILURE_UNKNOWN, EIO, "%s: cannot open: %s",
 			    path, db ? sqlite3_errmsg(db) : "out of memory");

@@ -558,3 +558,32 @@ assert_stale() {
 	run_x jq -e '.branches | length == 13' <<<"$output"
 	run_x daxfs-inspect validate image.daxfs
 }
+
+@test "names with backslashes and commas, and such that are no UTF-8" {
+	run_x daxfs-branch create 'a\b' -m spec1 --persist image.daxfs
+	run_x daxfs-branch list --json image.daxfs
+	run_x jq -r '.branches[1].name' <<<"$output"
+	assert_output 'a\b'
+	umount spec1
+	no_servers
+	run_x 1 daxfs-branch create 'a,ro' -m spec1 image.daxfs
+	assert_output --partial "'a,ro': not a name"
+	run_x 1 daxfs-branch create x -p 'main,ro' -m spec1 image.daxfs
+	assert_output --partial "'main,ro'"
+	run_x 1 daxfs-branch create 'a,ro' image.daxfs
+
+	# a path may be anything, and an answer is still JSON
+	mkdir $'mnt\xff'
+	run_x daxfs mount image.daxfs $'mnt\xff' -o 'branch=a\b'
+	run_x daxfs-branch list --json image.daxfs
+	run_x jq -r '.branches[1].mountpoints[0]' <<<"$output"
+	assert_output "$S/mnt"$'\xef\xbf\xbd'
+	umount $'mnt\xff'
+	no_servers
+	ln -s image.daxfs $'l\xff'
+	for cmd in info validate; do
+		run_x daxfs-inspect "$cmd" --json $'l\xff'
+		run_x jq -r .path <<<"$output"
+		assert_output $'l\xef\xbf\xbd'
+	done
+}

@@ -309,6 +309,8 @@ detected() { # OFFSET, TEXT (regex)
 	run_x 1 daxfs-branch create "" good
 	run_x 1 daxfs-branch create a/b good
 	run_x 1 daxfs-branch create a,b good
+	run_x 1 daxfs-branch create $'\xff\xfe' good
+	assert_output --partial "UTF-8"
 	run_x 1 daxfs-branch create $'new\nline' good
 	run_x 1 daxfs-branch create "$(printf 'x%.0s' {1..32})" good
 	run_x daxfs-branch create "$(printf 'x%.0s' {1..31})" good

@@ -190,6 +190,26 @@ listing() {
 	finish
 }
 
+@test "overlayfs takes a branch as its upper layer and as its lower one" {
+	mkdir -p mnt/low mnt/up mnt/work o
+	echo low >mnt/low/f
+	echo gone >mnt/low/g
+	mount -t overlay overlay -o lowerdir=mnt/low,upperdir=mnt/up,workdir=mnt/work o
+	echo more >>o/f
+	mv o/f o/moved
+	rm o/g
+	assert_equal "$(ls o)" moved
+	assert_equal "$(cat o/moved)" $'low\nmore'
+	umount o
+	assert_equal "$(stat -c '%t:%T %F' mnt/up/f)" '0:0 character special file'
+	remount
+	mount -t overlay overlay -o lowerdir=mnt/up:mnt/low o
+	assert_equal "$(ls o)" moved
+	umount o
+	assert_equal "$(cat mnt/low/f mnt/low/g)" $'low\ngone'
+	finish
+}
+
 @test "names: long ones, odd ones, and what is no name" {
 	local long odd=$'tab\tnew\nline \xff\xfe \\ "#'
 
@@ -302,6 +322,8 @@ listing() {
 	assert_equal "$(getfattr --only-values -n user.one mnt/f)" new
 	run_x 1 getfattr -n user.big mnt/f
 	assert_output --partial "No such attribute"
+	run_x 1 setfattr -n nospace.a -v 1 mnt/f
+	assert_output --partial "not supported"
 	run_x 1 setfattr -n system.posix_acl_access mnt/f -v \
 		0x0200000001000600ffffffff04000400ffffffff20000400ffffffff
 	assert_output --partial "not supported"
@@ -374,6 +396,18 @@ listing() {
 	echo new >mnt/small
 	assert_equal "$(cat mnt/small)" new
 	finish
+}
+
+@test "a region that fills up under a mapping: msync says so" {
+	finish
+	mkdaxfs -o small -s 2M -w >/dev/null
+	run_x daxfs-fuse small mnt -o branch=b,parent=main
+	truncate -s 1950000 mnt/f
+	run_x 1 mapfill mnt/f
+	assert_output --partial "No space left on device"
+	umount mnt
+	no_servers
+	run_x daxfs-inspect validate small
 }
 
 @test "four writers at once, each file as it was written" {

@@ -336,6 +336,23 @@ all_gone() {
 	assert_equal "$(branches)" main
 }
 
+@test "right after an unmount the region can be validated and made anew" {
+	local i
+
+	for i in {1..5}; do
+		run_x daxfs-branch create b -m m1 -r r
+		cp -a tree/. m1/
+		umount m1
+		run_x daxfs-inspect validate r
+		run_x daxfs-fuse r m1
+		run_x 1 daxfs-inspect validate r
+		assert_output --partial "in use; unmount its branches"
+		umount m1
+		run_x mkdaxfs -d tree -o r -s 128M -w --force
+	done
+	all_gone
+}
+
 @test "what cannot be mounted: the reason, status 1, nothing left" {
 	run_x 1 daxfs-fuse r m1 -o branch=none
 	assert_output "daxfs-fuse: branch 'none': there is no such branch"

@@ -286,6 +286,13 @@ func testBadText(t *testing.T, e *env) {
 	if !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "caf\u00e9") {
 		t.Errorf("the error does not name the snapshot: %v", err)
 	}
+	// Messages show a part of a long name, and may cut a letter in two.
+	for _, pad := range []string{"", "x", "xx"} {
+		long := pad + strings.Repeat("\u20ac", 300)
+		if _, err = e.sn.Stat(e.ctx, long); !errdefs.IsNotFound(err) {
+			t.Errorf("long name: %v", err)
+		}
+	}
 }
 
 func testMounts(t *testing.T, e *env) {

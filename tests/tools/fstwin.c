@@ -249,9 +249,10 @@ static void do_with_file(void)
 
 static void do_rename(const char *from, const char *to)
 {
-	static const unsigned flags[] = { 0, 0, 0, RENAME_NOREPLACE,
-					  RENAME_EXCHANGE };
-	unsigned f = flags[rnd(5)];
+	static const unsigned flags[] = {
+		0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT
+	};
+	unsigned f = flags[rnd(6)];
 
 	snprintf(doing, sizeof(doing), "rename '%s' '%s' flags %u", from, to,
 		 f);

@@ -330,7 +330,8 @@ static void test_rename_errors(void **state)
 	assert_int_equal(mv(e, "f", ROOT, "none", DAXFS_RENAME_EXCHANGE),
 			 -ENOENT);
 	assert_int_equal(mv(e, "f", ROOT, "x", 3), -EINVAL);
-	assert_int_equal(mv(e, "f", ROOT, "x", 4), -EINVAL);
+	assert_int_equal(mv(e, "f", ROOT, "x", 6), -EINVAL);
+	assert_int_equal(mv(e, "f", ROOT, "x", 8), -EINVAL);
 	/* a directory that is gone */
 	assert_int_equal(daxfs_rmdir(b, ROOT, "none", 4, NULL), -ENOENT);
 	make_dir(b, ROOT, "gone");
@@ -422,6 +423,34 @@ static void test_exchange(void **state)
 		assert_int_equal(nlink_of(f), 1);
 		assert_int_equal(attr_of(b, B_LINK).nlink, 1);
 		assert_int_equal(entries_of(d), 1);
+		reopen();
+	}
+}
+
+static void test_whiteout(void **state)
+{
+	u64 d = make_dir(b, ROOT, "d"), f = make_file(b, d, "f"), w;
+	u32 links = nlink_of(ROOT);
+
+	(void)state;
+	assert_int_equal(mv(ROOT, "dir", d, "f",
+			    DAXFS_RENAME_WHITEOUT | DAXFS_RENAME_NOREPLACE),
+			 -EEXIST);
+	assert_int_equal(mv(d, "f", ROOT, "f", DAXFS_RENAME_WHITEOUT), 0);
+	assert_int_equal(mv(ROOT, "dir", d, "dir", DAXFS_RENAME_WHITEOUT), 0);
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(find_name(b, ROOT, "f"), f);
+		assert_int_equal(find_name(b, d, "dir"), B_DIR);
+		w = find_name(b, d, "f");
+		assert_int_not_equal(w, f);
+		assert_int_equal(attr_of(b, w).mode, S_IFCHR);
+		assert_int_equal(attr_of(b, w).rdev, 0);
+		assert_int_equal(nlink_of(w), 1);
+		assert_int_equal(attr_of(b, find_name(b, ROOT, "dir")).mode,
+				 S_IFCHR);
+		assert_int_equal(nlink_of(ROOT), links - 1);
+		assert_int_equal(nlink_of(d), 3);
+		assert_int_equal(entries_of(d), 2);
 		reopen();
 	}
 }
@@ -1113,6 +1142,7 @@ int main(void)
 		T(test_rename_errors),
 		T(test_rename),
 		T(test_exchange),
+		T(test_whiteout),
 		T(test_list_while_removing),
 		T(test_list_while_changing),
 		T(test_list_errors),

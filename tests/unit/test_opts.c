@@ -19,7 +19,7 @@
 
 /* ---- What a child process prints and how it ends ------------------------- */
 
-static char printed[16384];
+static char printed[1 << 20];
 
 static int child(void (*fn)(void *), void *arg)
 {
@@ -310,6 +310,13 @@ static void log_child(void *format)
 		  "bad", "\xff\x01", "utf", "h\xc3\xa9", NULL);
 	log_event(LOG_WARN, "long", "v", long_value, "after", "x", NULL);
 	log_event(LOG_ERROR, log_err(-ENOENT), "n", log_fmt("%d", 5), NULL);
+	/* a line that is full in each place of the second value's beginning */
+	memset(long_value, 'x', sizeof(long_value) - 1);
+	for (size_t i = 3900; i < 4096; i++) {
+		const char *v = long_value + sizeof(long_value) - i;
+
+		log_event(LOG_INFO, "m", "v", v, "k", "w", NULL);
+	}
 	if (errno != 7)
 		_exit(1);
 }
@@ -351,7 +358,7 @@ static void test_log_json(void **state)
 		json_object_put(o);
 		lines++;
 	}
-	assert_int_equal(lines, 3);
+	assert_int_equal(lines, 3 + 196);
 }
 
 int main(void)

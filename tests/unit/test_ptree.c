@@ -401,6 +401,32 @@ static void test_thin(void **state)
 	free(held);
 }
 
+/*
+ * A tree that has become one thin branch loses the levels above it only where
+ * no other tree has them.
+ */
+static void test_thin_shared(void **state)
+{
+	struct pair p, c;
+
+	(void)state;
+	for (u32 cut = 2; cut < 150; cut++) {
+		pair_init(&p, 256);
+		for (u64 i = 0; i < 150; i++)
+			pair_set(&p, (struct pkey){ 1, i });
+		for (u64 i = 1; i < cut; i++)
+			pair_del(&p, (struct pkey){ 1, i });
+		pair_clone(&c, &p);
+		for (u64 i = 150; i-- > cut;)
+			pair_del(&c, (struct pkey){ 1, i });
+		check_all(&c);
+		check_all(&p);
+		pair_drop(&c);
+		check_all(&p);
+		pair_drop(&p);
+	}
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -428,6 +454,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_walk_stops, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_thin, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_thin_shared, setup,
+						teardown),
 	};
 
 	seed = env_number("DAXFS_SEED", (u64)time(NULL));

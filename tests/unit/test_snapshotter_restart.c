@@ -495,8 +495,35 @@ static void test_killed_fuse(void **state)
 	check_counts(x, 2, 1);
 }
 
+/* One that ends well refuses calls meanwhile: they go to the next. */
+static void test_ending_fuse(void **state)
+{
+	struct fixture *x = *state;
+
+	require_fuse();
+	restart(x);
+	for (int i = 0; i < 20; i++) {
+		pid_t pid = fuse_pid(x);
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%d", i);
+		assert_int_equal(kill(pid, SIGTERM), 0);
+		usleep((unsigned)i * 200);
+		make(x, KIND_ACTIVE, key, "");
+		assert_true(shows(x, key, key));
+		OK(snapshotter_remove(&x->s, key, &f));
+	}
+	check_counts(x, 0, 0);
+}
+
+#define CHAIN                                     \
+	"sha256:00112233445566778899aabbccddeeff" \
+	"00112233445566778899aabbccddeeff"
+
 static void test_lost_branch(void **state)
 {
+	json_object *ref = json_tokener_parse(
+		"{\"containerd.io/snapshot.ref\":\"" CHAIN "\"}");
 	struct fixture *x = *state;
 	struct snapshot_mount m;
 	struct snapshot snap;
@@ -504,14 +531,14 @@ static void test_lost_branch(void **state)
 	require_fuse();
 	restart(x);
 	layer(x, "c", "");
-	layer(x, "gone", "");
+	layer(x, "one/1/" CHAIN, "");
 	make(x, KIND_ACTIVE, "a", "c");
 	OK(store_get(x->s.store, "a", &snap, &f));
 	assert_int_equal(pool_delete(x->s.pool, snap.branch, &f), 0);
 	snapshot_clear(&snap);
 	assert_int_equal(snapshotter_mounts(&x->s, "a", &m, &f), -1);
 	assert_int_equal(f.status, FAILURE_UNKNOWN);
-	OK(store_get(x->s.store, "gone", &snap, &f));
+	OK(store_get(x->s.store, "one/1/" CHAIN, &snap, &f));
 	assert_int_equal(pool_delete(x->s.pool, snap.branch, &f), 0);
 	snapshot_clear(&snap);
 
@@ -519,19 +546,20 @@ static void test_lost_branch(void **state)
 	assert_true(shows(x, "a", "layer")); /* anew, from its parent */
 	assert_false(shows(x, "a", "a"));
 	/* a layer cannot be made up: it stays known, and can be removed */
-	assert_true(known(x, "gone", KIND_COMMITTED));
-	assert_int_equal(snapshotter_create(&x->s, KIND_VIEW, "v", "gone", NULL,
-					    &m, &f),
+	assert_true(known(x, "one/1/" CHAIN, KIND_COMMITTED));
+	assert_int_equal(snapshotter_create(&x->s, KIND_VIEW, "v",
+					    "one/1/" CHAIN, NULL, &m, &f),
 			 -1);
 	assert_int_equal(f.status, FAILURE_UNKNOWN);
 	assert_false(known(x, "v", KIND_VIEW));
-	OK(snapshotter_remove(&x->s, "gone", &f));
+	/* nor does it answer for its chain: that is to be unpacked again */
+	OK(snapshotter_create(&x->s, KIND_ACTIVE, "k", "", ref, &m, &f));
+	free(m.source);
+	OK(snapshotter_remove(&x->s, "k", &f));
+	OK(snapshotter_remove(&x->s, "one/1/" CHAIN, &f));
 	check_counts(x, 2, 1);
+	json_object_put(ref);
 }
-
-#define CHAIN                                     \
-	"sha256:00112233445566778899aabbccddeeff" \
-	"00112233445566778899aabbccddeeff"
 
 /* snapshot.ref: two rows, one branch, which goes with the last of them. */
 static void test_shared_branch(void **state)
@@ -639,12 +667,19 @@ static void test_killed_anywhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_life),          T(test_clean_restart),
-		T(test_killed_create), T(test_killed_commit),
-		T(test_failed_commit), T(test_killed_remove),
-		T(test_leftovers),     T(test_lost_mount),
-		T(test_killed_fuse),   T(test_lost_branch),
-		T(test_shared_branch), T(test_killed_anywhere),
+		T(test_life),
+		T(test_clean_restart),
+		T(test_killed_create),
+		T(test_killed_commit),
+		T(test_failed_commit),
+		T(test_killed_remove),
+		T(test_leftovers),
+		T(test_lost_mount),
+		T(test_killed_fuse),
+		T(test_ending_fuse),
+		T(test_lost_branch),
+		T(test_shared_branch),
+		T(test_killed_anywhere),
 	};
 
 	log_init("test_snapshotter_restart", LOG_ERROR, LOG_TEXT);

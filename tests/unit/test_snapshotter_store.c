@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -353,6 +354,19 @@ static void test_update(void **state)
 	assert_int_equal(store_update(x->s, "a", o, NULL, 0, &snap, &f), -1);
 	assert_int_equal(f.status, FAILURE_INVALID_ARGUMENT);
 	json_object_put(o);
+	o = json("{}"); /* lists of them are to fit into messages */
+	for (int i = 0; i < 4; i++) {
+		static char text[30 << 10];
+		char key[8];
+
+		memset(text, 'x', sizeof(text) - 1);
+		snprintf(key, sizeof(key), "x%d", i);
+		json_object_object_add(o, key, json_object_new_string(text));
+	}
+	assert_int_equal(store_update(x->s, "a", o, NULL, 0, &snap, &f), -1);
+	assert_int_equal(f.status, FAILURE_INVALID_ARGUMENT);
+	assert_non_null(strstr(f.text, "longer"));
+	json_object_put(o);
 	o = json("{\"x\":\"a\\u0000b\"}");
 	assert_int_equal(store_update(x->s, "a", o, NULL, 0, &snap, &f), -1);
 	assert_int_equal(f.status, FAILURE_INVALID_ARGUMENT);
@@ -581,6 +595,23 @@ static void write_file(const char *path, const char *text, int at)
 	close(fd);
 }
 
+/* Whatever the umask, and SQLite's other files too. */
+static void test_private(void **state)
+{
+	static const char *const names[] = { "m.db", "m.db-wal", "m.db-shm" };
+	struct fixture *x = *state;
+	struct stat st;
+
+	make(x, KIND_ACTIVE, "a", "");
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		char path[128];
+
+		snprintf(path, sizeof(path), "%s/%s", x->dir, names[i]);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 0777, 0600);
+	}
+}
+
 static void test_foreign(void **state)
 {
 	struct fixture *x = *state;
@@ -623,7 +654,7 @@ int main(void)
 		T(test_adopt),           T(test_list),
 		T(test_list_consistent), T(test_walk),
 		T(test_threads),         T(test_meta),
-		T(test_foreign),
+		T(test_foreign),         T(test_private),
 	};
 
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);

@@ -21,7 +21,7 @@
 
 #include "driver/common/log.h"
 #include "driver/common/util.h"
-#include "driver/ipc/varlink.h"
+#include "driver/ipc/internal.h"
 
 struct fixture {
 	char dir[64], path[96];
@@ -127,6 +127,18 @@ static void huge(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 	varlink_reply(ctx, o);
 }
 
+/* What a name on media may be. */
+static void bytes(struct varlink_call_ctx *ctx, json_object *params, void *arg)
+{
+	json_object *o = json_object_new_object();
+
+	(void)params;
+	(void)arg;
+	json_object_object_add(o, "text",
+			       json_object_new_string("a\xff\xc3\xa9\xe2\x82"));
+	varlink_reply(ctx, o);
+}
+
 static void forget(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 {
 	(void)ctx;
@@ -137,9 +149,10 @@ static void forget(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 static int flood_sent;
 
 static const struct varlink_method methods[] = {
-	{ "Echo", echo },     { "Need", need }, { "Fail", fails },
-	{ "Wait", wait_ms },  { "Many", many }, { "Flood", flood },
-	{ "Forget", forget }, { "Huge", huge }, { NULL, NULL },
+	{ "Bytes", bytes }, { "Echo", echo },     { "Need", need },
+	{ "Fail", fails },  { "Wait", wait_ms },  { "Many", many },
+	{ "Flood", flood }, { "Forget", forget }, { "Huge", huge },
+	{ NULL, NULL },
 };
 
 static const struct varlink_interface test_interface = { "io.test",
@@ -301,6 +314,12 @@ static void test_call(void **state)
 		assert_string_equal(get(reply, "text"), "h\xc3\xa9\n");
 		json_object_put(reply);
 	}
+	assert_int_equal(varlink_call(c, "io.test.Bytes", NULL, 5000, &reply,
+				      &e),
+			 0);
+	assert_string_equal(get(reply, "text"),
+			    "a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd");
+	json_object_put(reply);
 	assert_int_equal(varlink_call(c, "io.test.Fail", NULL, 5000, &reply,
 				      &e),
 			 -EREMOTEIO);
@@ -673,6 +692,40 @@ static void test_nesting(void **state)
 	stop(f);
 }
 
+/* Small messages that would be large in memory; text counts for nothing. */
+static void test_amplified(void **state)
+{
+	static const struct {
+		const char *value;
+		unsigned n;
+		int rc;
+	} cases[] = {
+		{ "{}", VARLINK_CONTAINERS_MAX - 2, 0 },
+		{ "{}", VARLINK_CONTAINERS_MAX, -EBADMSG },
+		{ "[]", VARLINK_CONTAINERS_MAX, -EBADMSG },
+		{ "1", VARLINK_VALUES_MAX, 0 },
+		{ "1", VARLINK_VALUES_MAX + 2, -EBADMSG },
+		{ "\"{\\\"{,{\"", VARLINK_CONTAINERS_MAX, 0 },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct vbuf b = { 0 };
+		size_t len = strlen(cases[i].value);
+		json_object *o = NULL;
+
+		assert_int_equal(vbuf_append(&b, "{\"a\":[", 6, SIZE_MAX), 0);
+		for (unsigned k = 0; k < cases[i].n; k++)
+			if (vbuf_append(&b, cases[i].value, len, SIZE_MAX) ||
+			    vbuf_append(&b, ",", k + 1 < cases[i].n, SIZE_MAX))
+				fail();
+		assert_int_equal(vbuf_append(&b, "]}", 2, SIZE_MAX), 0);
+		assert_int_equal(message_parse(b.data, b.len, &o), cases[i].rc);
+		json_object_put(o);
+		vbuf_free(&b);
+	}
+}
+
 static void test_oversize(void **state)
 {
 	struct fixture *f = *state;
@@ -880,9 +933,10 @@ int main(void)
 		T(test_more),        T(test_local),       T(test_order),
 		T(test_half_closed), T(test_parallel),    T(test_stop_running),
 		T(test_malformed),   T(test_mutated),     T(test_nesting),
-		T(test_oversize),    T(test_large),       T(test_slow_reader),
-		T(test_gone_client), T(test_connections), T(test_peer),
-		T(test_address),     T(test_long_path),   T(test_timeout),
+		T(test_amplified),   T(test_oversize),    T(test_large),
+		T(test_slow_reader), T(test_gone_client), T(test_connections),
+		T(test_peer),        T(test_address),     T(test_long_path),
+		T(test_timeout),
 	};
 
 	log_init("test_varlink", LOG_ERROR, LOG_TEXT);
