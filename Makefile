@@ -60,7 +60,7 @@ PKGS_ALL := $(sort $(foreach p,daxfs daxfs-fuse daxfs-snapshotter daxfs-grpc,$(P
 NOBUILD := help clean distclean lint format install-deps
 ifneq ($(filter-out $(NOBUILD),$(or $(MAKECMDGOALS),all)),)
 # check, kcheck and demo install what is missing before they build.
-ifeq ($(filter check check-long kcheck demo,$(MAKECMDGOALS)),)
+ifeq ($(filter check check-long kcheck demo bench,$(MAKECMDGOALS)),)
 PKG_MISSING := $(shell for p in $(PKGS_ALL); do \
 	$(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done)
 ifneq ($(PKG_MISSING),)
@@ -84,7 +84,7 @@ SRC_daxfs-fuse := $(wildcard driver/fuse/*.c)
 SRC_daxfs-snapshotter := $(wildcard driver/snapshotter/*.c)
 SRC_daxfs-grpc := $(wildcard driver/grpc/*.c)
 
-MAN := $(wildcard docs/man/*.1)
+MAN := $(wildcard docs/man/*.[18])
 
 PROGRAMS := $(foreach p,daxfs daxfs-fuse daxfs-snapshotter daxfs-grpc,$(if $(SRC_$(p)),$(p)))
 LINKS := $(if $(SRC_daxfs),mkdaxfs daxfs-branch daxfs-inspect)
@@ -109,7 +109,7 @@ TOOLS := $(patsubst tests/tools/%.c,$(O)/tools/%,$(SRC_tools))
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: all help programs unit tools install uninstall clean distclean check \
-	check-long kcheck lint format demo install-deps FORCE
+	check-long kcheck lint format demo bench install-deps FORCE
 
 all: programs ## build libraries and programs into build/
 programs: $(LIBS) $(addprefix $(O)/,$(PROGRAMS) $(LINKS))
@@ -135,13 +135,14 @@ install: all ## install programs, man pages, contrib files under $(DESTDIR)$(PRE
 	$(if $(PROGRAMS),install -m 755 $(addprefix $(O)/,$(PROGRAMS)) '$(DESTDIR)$(PREFIX)/bin')
 	for l in $(LINKS); do ln -sf daxfs '$(DESTDIR)$(PREFIX)/bin/'$$l || exit 1; done
 	$(if $(wildcard contrib),cp -R contrib/. '$(DESTDIR)$(PREFIX)/share/daxfs/')
-	$(if $(MAN),install -d '$(DESTDIR)$(PREFIX)/share/man/man1')
-	$(if $(MAN),install -m 644 $(MAN) '$(DESTDIR)$(PREFIX)/share/man/man1')
+	for m in $(MAN); do install -Dm 644 -t \
+		'$(DESTDIR)$(PREFIX)/share/man/man'$${m##*.} $$m || exit 1; done
 
 uninstall: ## remove what install puts there
 	for p in $(PROGRAMS) $(LINKS); do rm -f '$(DESTDIR)$(PREFIX)/bin/'$$p || exit 1; done
 	rm -rf '$(DESTDIR)$(PREFIX)/share/daxfs'
-	for m in $(notdir $(MAN)); do rm -f '$(DESTDIR)$(PREFIX)/share/man/man1/'$$m || exit 1; done
+	for m in $(notdir $(MAN)); do \
+		rm -f '$(DESTDIR)$(PREFIX)/share/man/man'$${m##*.}/$$m || exit 1; done
 
 install-deps: ## apt-get install what a build needs (Debian 12, as root)
 	@scripts/install-deps build
@@ -150,7 +151,7 @@ install-deps: ## apt-get install what a build needs (Debian 12, as root)
 PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 check: ## install what tests need, build, run all tests
-	@scripts/install-deps build check
+	@scripts/install-deps build check vm
 	+@$(MAKE) --no-print-directory $(PARALLEL) programs tools
 	+@$(MAKE) --no-print-directory $(PARALLEL) unit SAN=address,undefined
 	@tests/run $(T)
@@ -169,6 +170,11 @@ lint: ## clang-format, cppcheck, shellcheck, SPDX lines
 format: ## rewrite the C sources with clang-format
 	@scripts/install-deps lint
 	@scripts/lint --format
+
+bench: ## time daxfs, overlayfs and tmpfs side by side (as root)
+	@scripts/install-deps build
+	+@$(MAKE) --no-print-directory $(PARALLEL) programs tools
+	@bench/run
 
 demo: ## run three containers on daxfs branches and clean up
 	@scripts/install-deps build demo

@@ -7,8 +7,14 @@ passed=0 failed=0 skipped=0
 failures=()
 
 # Mounts propagate among our own processes as they do under systemd; /run is
-# ours, empty.
+# ours, empty; daxfs mounts of the host are not seen (they stay where they are:
+# this mount namespace is private).
 isolate() {
+	local m
+
+	while read -r m; do
+		umount -l "$m"
+	done < <(awk '/ - fuse\.daxfs / { print $5 }' /proc/self/mountinfo | tac)
 	mount -t tmpfs -o mode=755 tmpfs /run && mount --make-rshared / || exit 1
 	trap 'exit 130' INT TERM HUP
 }
