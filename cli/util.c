@@ -169,31 +169,9 @@ void cli_json_add_u64(json_object *o, const char *key, uint64_t v)
 
 /* ---- daxfs-fuse ------------------------------------------------------------- */
 
-/* The program beside this one, NULL when there is none. */
-static char *sibling(const char *name)
-{
-	char exe[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	char *slash, *path;
-
-	if (n < 0)
-		return NULL;
-	exe[n] = 0;
-	slash = strrchr(exe, '/');
-	if (!slash)
-		return NULL;
-	*slash = 0;
-	path = str_printf("%s/%s", exe, name);
-	if (path && access(path, X_OK) < 0) {
-		free(path);
-		path = NULL;
-	}
-	return path;
-}
-
 int cli_run_fuse(const char *program, char *const argv[])
 {
-	cleanup_free char *path = sibling("daxfs-fuse");
+	cleanup_free char *path = path_beside_us("daxfs-fuse");
 	int status;
 	pid_t pid;
 

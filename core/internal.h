@@ -161,7 +161,7 @@ struct daxfs_branch {
 	struct daxfs_region *r;
 	u32 refs;     /* atomic; one is the region's while the branch lives */
 	u32 ended;    /* atomic */
-	u32 children; /* atomic loads; changed under table_lock + own lock */
+	u32 children; /* atomic; table_lock to change, own lock too to grow */
 	u32 slot, depth;
 	enum daxfs_branch_state state;
 	u32 flags;

@@ -154,3 +154,23 @@ char *path_absolute(const char *path)
 {
 	return realpath(path, NULL);
 }
+
+char *path_beside_us(const char *name)
+{
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash, *path;
+
+	if (n <= 0)
+		return NULL;
+	self[n] = '\0';
+	slash = strrchr(self, '/');
+	if (!slash)
+		return NULL;
+	path = str_printf("%.*s/%s", (int)(slash - self), self, name);
+	if (path && access(path, X_OK) < 0) {
+		free(path);
+		path = NULL;
+	}
+	return path;
+}

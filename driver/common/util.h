@@ -82,4 +82,10 @@ int mkdir_parents(const char *path, unsigned mode);
 /* The absolute path of what exists (realpath), allocated; NULL with errno. */
 char *path_absolute(const char *path);
 
+/*
+ * The executable `name` in the folder that this program runs from, allocated;
+ * NULL: there is none, it may be in PATH.
+ */
+char *path_beside_us(const char *name);
+
 #endif

@@ -11,27 +11,6 @@
 
 #define OUTPUT_MAX 4096
 
-/* Allocated; NULL: only PATH can tell. */
-static char *beside_us(const char *name)
-{
-	char self[4096];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash, *path;
-
-	if (n <= 0)
-		return NULL;
-	self[n] = '\0';
-	slash = strrchr(self, '/');
-	if (!slash)
-		return NULL;
-	path = str_printf("%.*s/%s", (int)(slash - self), self, name);
-	if (path && access(path, X_OK) < 0) {
-		free(path);
-		path = NULL;
-	}
-	return path;
-}
-
 /* In the child: only what is safe after fork in a threaded process. */
 __attribute__((noreturn)) static void
 exec_child(const char *path, char *const argv[], int null, int err)
@@ -105,7 +84,7 @@ static int child_result(const char *name, int status, const char *output,
 
 int run_program(char *const argv[], char *text, size_t size)
 {
-	cleanup_free char *path = beside_us(argv[0]);
+	cleanup_free char *path = path_beside_us(argv[0]);
 	cleanup_close int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	char output[OUTPUT_MAX] = "";
 	int fds[2], status;
