@@ -85,7 +85,8 @@ static int has_mounts(json_object *reply)
 		json_object *branch = json_object_array_get_idx(list, i);
 
 		if (json_object_object_get_ex(branch, "mountpoints", &points) &&
-		    json_object_array_length(points))
+		    (!json_object_is_type(points, json_type_array) ||
+		     json_object_array_length(points)))
 			return 1;
 	}
 	return 0;
@@ -265,7 +266,8 @@ int pool_walk(struct pool *p, int (*fn)(void *arg, const struct pool_branch *b),
 		json_object *branch = json_object_array_get_idx(list, i);
 		struct pool_branch b = { .sealed = is_sealed(branch) };
 
-		if (!json_object_object_get_ex(branch, "name", &o)) {
+		if (!json_object_object_get_ex(branch, "name", &o) ||
+		    !json_object_is_type(o, json_type_string)) {
 			rc = invalid_reply("List", f);
 			break;
 		}

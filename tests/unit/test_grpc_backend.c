@@ -19,6 +19,7 @@
 #include "driver/grpc/method.h"
 #include "driver/ipc/varlink.h"
 #include "grpc_client.h"
+#include "scratch.h"
 
 #define S "/containerd.services.snapshots.v1.Snapshots/"
 
@@ -215,9 +216,7 @@ static int setup(void **state)
 
 	if (!f)
 		return -1;
-	snprintf(f->dir, sizeof(f->dir), "%s/grpc-XXXXXX",
-		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-	if (!mkdtemp(f->dir))
+	if (!scratch_dir(f->dir, sizeof(f->dir), "grpc"))
 		return -1;
 	f->path = str_printf("%s/s", f->dir);
 	f->budget.limit = 64u << 20;

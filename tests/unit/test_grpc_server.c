@@ -17,6 +17,7 @@
 
 #include "driver/common/util.h"
 #include "driver/grpc/server.h"
+#include "scratch.h"
 
 struct fixture {
 	char dir[64], path[96], none[96];
@@ -29,9 +30,7 @@ static int setup(void **state)
 
 	if (!f)
 		return -1;
-	snprintf(f->dir, sizeof(f->dir), "%s/grpc-XXXXXX",
-		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-	if (!mkdtemp(f->dir))
+	if (!scratch_dir(f->dir, sizeof(f->dir), "grpc"))
 		return -1;
 	snprintf(f->path, sizeof(f->path), "%s/grpc.sock", f->dir);
 	snprintf(f->none, sizeof(f->none), "%s/none", f->dir);

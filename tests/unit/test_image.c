@@ -19,6 +19,7 @@
 #include "driver/common/util.h"
 #include "driver/image/image.h"
 #include "driver/region/region.h"
+#include "scratch.h"
 
 static char dir[256], tree[300], image[300];
 static struct daxfs_message msg;
@@ -94,12 +95,9 @@ static int remove_tree(void)
 
 static int setup(void **state)
 {
-	const char *tmp = getenv("TMPDIR");
-
 	(void)state;
 	umask(022);
-	snprintf(dir, sizeof(dir), "%s/image.XXXXXX", tmp ? tmp : "/tmp");
-	if (!mkdtemp(dir))
+	if (!scratch_dir(dir, sizeof(dir), "image"))
 		return -1;
 	snprintf(tree, sizeof(tree), "%s/tree", dir);
 	snprintf(image, sizeof(image), "%s/image.daxfs", dir);

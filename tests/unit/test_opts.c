@@ -16,6 +16,7 @@
 #include "driver/common/log.h"
 #include "driver/common/opts.h"
 #include "driver/common/util.h"
+#include "scratch.h"
 
 /* ---- What a child process prints and how it ends ------------------------- */
 
@@ -192,11 +193,11 @@ static void test_sizes(void **state)
 
 static void test_mkdir(void **state)
 {
-	char dir[] = "/tmp/test_opts.XXXXXX", path[64], file[64];
+	char dir[128], path[160], file[160];
 	struct stat st;
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
+	assert_true(scratch_dir(dir, sizeof(dir), "opts"));
 	snprintf(path, sizeof(path), "%s/a//b/c/", dir);
 	assert_int_equal(mkdir_parents(path, 0700), 0);
 	assert_int_equal(mkdir_parents(path, 0700), 0);
@@ -233,9 +234,11 @@ static const struct conf_key keys[] = {
 static int load(const char *text, struct conf_error *e)
 {
 	static const char *const others[] = { "grpc", NULL };
-	char path[] = "/tmp/test_opts.XXXXXX";
-	int fd = mkstemp(path), rc;
+	char path[128];
+	int fd, rc;
 
+	assert_true(scratch_name(path, sizeof(path), "opts"));
+	fd = mkstemp(path);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 	close(fd);
 	assert_int_equal(conf_defaults(keys), 0);

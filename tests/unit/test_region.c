@@ -13,17 +13,15 @@
 
 #include "driver/common/util.h"
 #include "driver/region/region.h"
+#include "scratch.h"
 
 static char dir[256], path[300];
 static struct daxfs_message msg;
 
 static int setup(void **state)
 {
-	const char *tmp = getenv("TMPDIR");
-
 	(void)state;
-	snprintf(dir, sizeof(dir), "%s/region.XXXXXX", tmp ? tmp : "/tmp");
-	if (!mkdtemp(dir))
+	if (!scratch_dir(dir, sizeof(dir), "region"))
 		return -1;
 	snprintf(path, sizeof(path), "%s/r.daxfs", dir);
 	memset(&msg, 0, sizeof(msg));

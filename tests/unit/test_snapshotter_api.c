@@ -10,6 +10,7 @@
 
 #include "driver/common/util.h"
 #include "driver/snapshotter/api.h"
+#include "scratch.h"
 
 struct fixture {
 	char dir[64];
@@ -24,8 +25,7 @@ static int setup(void **state)
 	struct fixture *x = calloc(1, sizeof(*x));
 	char path[96];
 
-	strcpy(x->dir, "/tmp/test_api.XXXXXX");
-	if (!mkdtemp(x->dir))
+	if (!scratch_dir(x->dir, sizeof(x->dir), "api"))
 		return -1;
 	snprintf(path, sizeof(path), "%s/m.db", x->dir);
 	if (store_open(path, &x->s.store, &f) < 0)

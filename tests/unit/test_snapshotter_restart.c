@@ -23,6 +23,7 @@
 #include "driver/common/util.h"
 #include "driver/snapshotter/pool_client.h"
 #include "driver/snapshotter/snapshotter.h"
+#include "scratch.h"
 
 struct fixture {
 	char dir[64], db[96], region[96], state[96];
@@ -109,8 +110,7 @@ static int setup(void **state)
 {
 	struct fixture *x = calloc(1, sizeof(*x));
 
-	strcpy(x->dir, "/tmp/test_restart.XXXXXX");
-	if (!mkdtemp(x->dir))
+	if (!scratch_dir(x->dir, sizeof(x->dir), "restart"))
 		return -1;
 	snprintf(x->db, sizeof(x->db), "%s/m.db", x->dir);
 	snprintf(x->region, sizeof(x->region), "%s/pool.daxfs", x->dir);

@@ -17,6 +17,7 @@
 
 #include "driver/common/util.h"
 #include "driver/snapshotter/store.h"
+#include "scratch.h"
 
 #define CHAIN                                     \
 	"sha256:00112233445566778899aabbccddeeff" \
@@ -39,8 +40,7 @@ static int setup(void **state)
 {
 	struct fixture *x = calloc(1, sizeof(*x));
 
-	strcpy(x->dir, "/tmp/test_store.XXXXXX");
-	if (!mkdtemp(x->dir))
+	if (!scratch_dir(x->dir, sizeof(x->dir), "store"))
 		return -1;
 	snprintf(x->path, sizeof(x->path), "%s/m.db", x->dir);
 	open_store(x);
