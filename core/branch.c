@@ -54,6 +54,7 @@ struct daxfs_branch *branch_new(struct daxfs_region *r, u64 id,
 	b->slot = NO_SLOT;
 	b->state = DAXFS_BRANCH_ACTIVE;
 	memcpy(b->name, name, strlen(name));
+	port_mutex_init(&b->change_lock);
 	port_rw_init(&b->lock);
 	view_init(&b->view);
 	b->log.seg = NO_SEGMENT;
@@ -71,6 +72,7 @@ void branch_free(struct daxfs_branch *b)
 	ppool_drain(&b->ipool);
 	txn_free(b);
 	port_rw_destroy(&b->lock);
+	port_mutex_destroy(&b->change_lock);
 	port_free(b);
 }
 
@@ -126,11 +128,11 @@ void branch_remove(struct daxfs_branch *b)
 
 void branch_attach(struct daxfs_branch *b, struct daxfs_branch *parent)
 {
-	/* the write lock waits for an operation that is under way */
-	port_write_lock(&parent->lock);
+	/* the lock waits for a change that is under way */
+	change_begin(parent);
 	port_store(&parent->children, parent->children + 1);
 	view_clone(&b->view, &parent->view);
-	port_write_unlock(&parent->lock);
+	change_end(parent);
 	b->parent = parent;
 	b->depth = parent->depth + 1;
 }
@@ -232,13 +234,13 @@ static int seal(struct daxfs_region *r, const char *name)
 		return -EPERM;
 	if (r->readonly)
 		return -EROFS;
-	port_write_lock(&b->lock);
+	change_begin(b);
 	b->state = DAXFS_BRANCH_SEALED;
 	port_store(&branch_entry(b)->state, cpu_to_le32(DAXFS_BRANCH_SEALED));
 	ppool_drain(&b->pool);
 	ppool_drain(&b->ipool);
 	txn_free(b);
-	port_write_unlock(&b->lock);
+	change_end(b);
 	return 0;
 }
 
@@ -276,6 +278,11 @@ int daxfs_branch_set_persistent(struct daxfs_region *r, const char *name,
 
 /* ---- Information ----------------------------------------------------------------------- */
 
+static u64 bytes_of(const struct daxfs_branch *b)
+{
+	return port_load(&b->blocks) * BLOCK + port_load(&b->log_bytes);
+}
+
 static void fill_info(struct daxfs_branch *b, struct daxfs_branch_info *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -290,7 +297,7 @@ static void fill_info(struct daxfs_branch *b, struct daxfs_branch_info *out)
 	out->ctime_ns = b->ctime_ns;
 	port_read_lock(&b->lock);
 	out->state = b->state;
-	out->bytes = b->blocks * BLOCK + b->log_bytes;
+	out->bytes = bytes_of(b);
 	out->inodes = b->inodes;
 	port_read_unlock(&b->lock);
 }
@@ -335,7 +342,7 @@ int daxfs_usage(struct daxfs_branch *b, u64 *bytes, u64 *inodes)
 	port_read_lock(&b->lock);
 	rc = branch_readable(b);
 	if (!rc) {
-		*bytes = b->blocks * BLOCK + b->log_bytes;
+		*bytes = bytes_of(b);
 		*inodes = b->inodes;
 	}
 	port_read_unlock(&b->lock);

@@ -6,6 +6,7 @@ void branch_end(struct daxfs_branch *b, struct ended *e)
 {
 	/* before the lock, which busy users would go on taking */
 	port_store(&b->ended, 1);
+	change_begin(b);
 	port_write_lock(&b->lock);
 	view_drop(&b->view);
 	view_init(&b->view);
@@ -15,6 +16,7 @@ void branch_end(struct daxfs_branch *b, struct ended *e)
 	space_release(b);
 	b->parent = NULL;
 	port_write_unlock(&b->lock);
+	change_end(b);
 	branch_remove(b);
 	b->hash_next = e->first;
 	e->first = b;

@@ -128,8 +128,10 @@ static void quiesce(const struct daxfs_region *r)
 	for (b = r->first; b; b = b->next) {
 		if (b == r->main)
 			continue;
+		change_begin(b);
 		port_write_lock(&b->lock);
 		port_write_unlock(&b->lock);
+		change_end(b);
 	}
 }
 
@@ -139,6 +141,7 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 {
 	struct daxfs_branch *b, *next, *main = r->main;
 
+	change_begin(main);
 	port_write_lock(&main->lock);
 	for (b = leaf; b != main; b = b->parent) {
 		space_move(main, b);
@@ -149,9 +152,10 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 	main->view = leaf->view;
 	view_init(&leaf->view);
 	port_store(&main->children, 0);
+	port_write_unlock(&main->lock);
 	/* its log is all that was ever committed: only here it can shrink */
 	log_compact(main);
-	port_write_unlock(&main->lock);
+	change_end(main);
 	for (b = r->first; b; b = next) {
 		u32 slot = b->slot;
 

@@ -9,9 +9,14 @@
  *
  * Locks, outermost first:
  *   region->table_lock   branch table, branch tree, states (mutex)
- *   branch->lock         one branch's view and log (rw); parent before child
- *   region->space_lock   segments and blocks (mutex, leaf)
- * All functions take what they need; callers hold none.
+ *   branch->change_lock  one change of a branch at a time: its log, its blocks
+ *                        (mutex); parent before child
+ *   branch->lock         one branch's view (rw): readers share it; a change
+ *                        takes it for the moment in which it is applied, so
+ *                        that nobody waits while bytes are copied
+ *   region->space_lock   segments (mutex, leaf)
+ * All functions take what they need; callers hold none. A read that runs beside
+ * a write of the same bytes may see part of it, as on other file systems.
  *
  * Errors that any operation on a branch may return: ESTALE (the branch has
  * ended), EROFS (main, sealed, read-only region, or frozen by live children;

@@ -250,9 +250,9 @@ int daxfs_make(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 		rc = check_new(n);
 	if (rc)
 		return rc;
-	port_write_lock(&b->lock);
+	change_begin(b);
 	rc = make(b, dir, name, len, n, out);
-	port_write_unlock(&b->lock);
+	change_end(b);
 	return rc;
 }
 
@@ -293,9 +293,9 @@ int daxfs_link(struct daxfs_branch *b, u64 ino, u64 dir, const char *name,
 
 	if (rc)
 		return rc;
-	port_write_lock(&b->lock);
+	change_begin(b);
 	rc = link_name(b, ino, dir, name, len, out);
-	port_write_unlock(&b->lock);
+	change_end(b);
 	return rc;
 }
 

@@ -121,7 +121,7 @@ static void zero_after(struct daxfs_branch *b, u64 media, u64 size)
 {
 	u32 head = (u32)(size & BLOCK_MASK);
 
-	memset((u8 *)at(b->r, media) + head, 0, BLOCK - head);
+	zero_data((u8 *)at(b->r, media) + head, BLOCK - head);
 }
 
 /*
@@ -262,11 +262,11 @@ int daxfs_setattr(struct daxfs_branch *b, u64 ino, u32 set,
 
 	if (!times_ok(set, a))
 		return -EINVAL;
-	port_write_lock(&b->lock);
+	change_begin(b);
 	rc = setattr(b, ino, set, a, &in);
 	if (!rc && out)
 		fill_attr(ino, &in, out);
-	port_write_unlock(&b->lock);
+	change_end(b);
 	return rc;
 }
 
@@ -295,9 +295,9 @@ int daxfs_evict(struct daxfs_branch *b, u64 ino)
 {
 	int rc;
 
-	port_write_lock(&b->lock);
+	change_begin(b);
 	rc = evict(b, ino);
-	port_write_unlock(&b->lock);
+	change_end(b);
 	return rc;
 }
 
@@ -306,10 +306,10 @@ int daxfs_evict_orphans(struct daxfs_branch *b)
 	struct pkey k = { 0, 0 };
 	int rc;
 
-	port_write_lock(&b->lock);
+	change_begin(b);
 	rc = branch_writable(b);
 	while (!rc && ptree_ge(&b->view.orphans, k, &k))
 		rc = evict(b, k.hi);
-	port_write_unlock(&b->lock);
+	change_end(b);
 	return rc;
 }

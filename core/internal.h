@@ -171,11 +171,17 @@ struct daxfs_branch {
 	struct daxfs_branch *next, *prev, *hash_next;
 	void *priv;
 
-	port_rwlock lock; /* guards all below */
+	/*
+	 * change_lock guards all below; the view and what is counted are written
+	 * with `lock` held too, so that either will do for reading them.
+	 */
+	port_mutex change_lock;
+	port_rwlock lock;
 	struct view view;
 	struct log log;
-	u32 lists[SEG_LISTS]; /* heads; space_lock too */
-	u64 blocks, log_bytes, inodes;
+	u32 lists[SEG_LISTS];  /* heads */
+	u64 blocks, log_bytes; /* atomic */
+	u64 inodes;
 	u64 forgotten;      /* inodes of the parent that are gone here */
 	struct ppool pool;  /* small nodes */
 	struct ppool ipool; /* inode nodes */
@@ -185,6 +191,29 @@ struct daxfs_branch {
 	bool replaying; /* records repeat what is: they free no blocks */
 };
 
+/* Around every operation that changes a branch. */
+static inline void change_begin(struct daxfs_branch *b)
+{
+	port_lock(&b->change_lock);
+}
+
+static inline void change_end(struct daxfs_branch *b)
+{
+	port_unlock(&b->change_lock);
+}
+
+/*
+ * File bytes from or to region memory, where a reader may run beside a writer.
+ * The sanitizer is told so: it takes every memcpy() for an access that counts.
+ */
+#if defined(__SANITIZE_THREAD__)
+void copy_data(void *to, const void *from, size_t n);
+void zero_data(void *to, size_t n);
+#else
+#define copy_data(to, from, n) memcpy(to, from, n)
+#define zero_data(to, n) memset(to, 0, n)
+#endif
+
 static inline void *at(const struct daxfs_region *r, u64 off)
 {
 	return r->mem + off;
@@ -192,7 +221,7 @@ static inline void *at(const struct daxfs_region *r, u64 off)
 
 static inline u32 log_segments(const struct daxfs_branch *b)
 {
-	return (u32)(b->log_bytes / b->r->seg_size);
+	return (u32)(port_load(&b->log_bytes) / b->r->seg_size);
 }
 
 static inline u64 offset_of(const struct daxfs_region *r, const void *p)
@@ -245,7 +274,7 @@ void space_adopt(struct daxfs_branch *b, u32 s, u32 kind);
 u32 seg_list_last(const struct daxfs_branch *b, enum seg_list l);
 /*
  * Up to `want` blocks in a row, near `after` (a region offset or 0). Returns how
- * many, *off where; 0: no space. Caller holds b->lock for writing.
+ * many, *off where; 0: no space. Caller holds b->change_lock.
  */
 u32 block_alloc(struct daxfs_branch *b, u32 want, u64 after, u64 *off);
 /* All of `want` (at most a segment's) in one run from a new segment, or 0. */
@@ -367,7 +396,7 @@ struct txn {
 
 /*
  * Start the branch's transaction: checks that it can be written. The caller
- * holds b->lock for writing until txn_commit; to give up, just do not commit.
+ * holds b->change_lock until txn_commit; to give up, just do not commit.
  */
 int txn_begin(struct daxfs_branch *b);
 struct daxfs_time txn_time(const struct daxfs_branch *b);
@@ -381,7 +410,7 @@ void txn_unmap(struct daxfs_branch *b, u64 ino, u64 off, u64 len);
 void txn_xattr(struct daxfs_branch *b, u64 ino, const char *name, size_t len,
 	       const void *value, u32 value_len, u64 media);
 void txn_noxattr(struct daxfs_branch *b, u64 ino, const char *name, size_t len);
-/* Log and apply all records or none. */
+/* Log and apply all records or none; takes b->lock for a moment. */
 int txn_commit(struct daxfs_branch *b);
 /* The same without ever compacting first: for compaction itself. */
 int txn_append(struct daxfs_branch *b);

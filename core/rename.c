@@ -58,9 +58,9 @@ int daxfs_unlink(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 {
 	int rc;
 
-	port_write_lock(&b->lock);
+	change_begin(b);
 	rc = remove_name(b, dir, name, len, false, ino);
-	port_write_unlock(&b->lock);
+	change_end(b);
 	return rc;
 }
 
@@ -69,9 +69,9 @@ int daxfs_rmdir(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 {
 	int rc;
 
-	port_write_lock(&b->lock);
+	change_begin(b);
 	rc = remove_name(b, dir, name, len, true, ino);
-	port_write_unlock(&b->lock);
+	change_end(b);
 	return rc;
 }
 
@@ -269,8 +269,8 @@ int daxfs_rename(struct daxfs_branch *b, u64 olddir, const char *oldname,
 		rc = -EINVAL;
 	if (rc)
 		return rc;
-	port_write_lock(&b->lock);
+	change_begin(b);
 	rc = rename_locked(b, &from, &to, flags, victim);
-	port_write_unlock(&b->lock);
+	change_end(b);
 	return rc;
 }

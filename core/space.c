@@ -137,7 +137,7 @@ static u32 segment_take(struct daxfs_branch *b, u32 near, u32 keep)
 
 static void count_blocks(struct daxfs_branch *b, s64 n)
 {
-	b->blocks += (u64)n;
+	port_fetch_add(&b->blocks, (u64)n);
 	port_fetch_add(&b->r->data_blocks, (u64)n);
 }
 
@@ -296,7 +296,7 @@ int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out)
 	r->segs[s].order = h->order;
 	port_store(&r->segs[s].kind, cpu_to_le32(DAXFS_SEGMENT_LOG));
 	seg_list_add(b, s, SEG_LOG);
-	b->log_bytes += r->seg_size;
+	port_fetch_add(&b->log_bytes, r->seg_size);
 	*out = s;
 	return 0;
 }
@@ -310,7 +310,7 @@ void segment_free_logs(struct daxfs_branch *b, u64 start)
 		if (le64_to_cpu(r->segs[s].order) >= start)
 			continue;
 		seg_list_del(b, s);
-		b->log_bytes -= r->seg_size;
+		port_fetch_sub(&b->log_bytes, r->seg_size);
 		segment_give(r, s, 1);
 	}
 }
@@ -351,7 +351,7 @@ void space_release(struct daxfs_branch *b)
 	struct daxfs_region *r = b->r;
 
 	count_blocks(b, -(s64)b->blocks);
-	b->log_bytes = 0;
+	port_store(&b->log_bytes, 0);
 	for (u32 l = 0; l < SEG_LISTS; l++) {
 		u32 s = b->lists[l];
 
@@ -385,8 +385,8 @@ void space_move(struct daxfs_branch *to, struct daxfs_branch *from)
 		}
 		from->lists[l] = NO_SEGMENT;
 	}
-	to->blocks += from->blocks;
-	to->log_bytes += from->log_bytes;
+	port_fetch_add(&to->blocks, from->blocks);
+	port_fetch_add(&to->log_bytes, from->log_bytes);
 	from->blocks = 0;
 	from->log_bytes = 0;
 }

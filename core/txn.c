@@ -181,8 +181,10 @@ static int commit(struct daxfs_branch *b, struct txn *t)
 		rc = log_append(b, head, t->frees, &stored);
 	if (rc)
 		return rc;
+	port_write_lock(&b->lock);
 	log_publish(b);
 	view_apply(b, stored);
+	port_write_unlock(&b->lock);
 	return 0;
 }
 

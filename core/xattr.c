@@ -97,9 +97,9 @@ int daxfs_setxattr(struct daxfs_branch *b, u64 ino, const char *name,
 		return rc;
 	if (len > DAXFS_XATTR_SIZE_MAX)
 		return -E2BIG;
-	port_write_lock(&b->lock);
+	change_begin(b);
 	rc = set(b, ino, name, nlen, value, len, flags);
-	port_write_unlock(&b->lock);
+	change_end(b);
 	return rc;
 }
 
@@ -112,7 +112,7 @@ int daxfs_removexattr(struct daxfs_branch *b, u64 ino, const char *name)
 
 	if (rc)
 		return rc;
-	port_write_lock(&b->lock);
+	change_begin(b);
 	rc = txn_begin(b);
 	if (!rc)
 		rc = get_dinode(b, ino, &in);
@@ -125,7 +125,7 @@ int daxfs_removexattr(struct daxfs_branch *b, u64 ino, const char *name)
 		txn_inode(b, ino, &in);
 		rc = txn_commit(b);
 	}
-	port_write_unlock(&b->lock);
+	change_end(b);
 	return rc;
 }
 
