@@ -100,6 +100,7 @@ PARTS := $(foreach p,$(PROGRAMS),$(O)/lib$(p)-parts.a)
 SRC_unit := $(wildcard tests/unit/test_*.c)
 SRC_unit_common := $(filter-out $(SRC_unit),$(wildcard tests/unit/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(SRC_unit))
+SRC_crash := $(wildcard tests/crash/*.c)
 SRC_tools := $(wildcard tests/tools/*.c)
 TOOLS := $(patsubst tests/tools/%.c,$(O)/tools/%,$(SRC_tools))
 
@@ -108,12 +109,13 @@ TOOLS := $(patsubst tests/tools/%.c,$(O)/tools/%,$(SRC_tools))
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: all help programs unit tools install uninstall clean distclean check \
+.PHONY: all help programs unit crash tools install uninstall clean distclean check \
 	check-long kcheck lint format demo bench install-deps FORCE
 
 all: programs ## build libraries and programs into build/
 programs: $(LIBS) $(addprefix $(O)/,$(PROGRAMS) $(LINKS))
 
+crash: $(O)/crash
 unit: $(UNIT) ## build the unit tests (use with SAN=address,undefined)
 tools: $(TOOLS) ## build the small programs that tests use
 	@:
@@ -152,8 +154,8 @@ PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 check: ## install what tests need, build, run all tests
 	@scripts/install-deps build check vm
-	+@$(MAKE) --no-print-directory $(PARALLEL) programs tools
-	+@$(MAKE) --no-print-directory $(PARALLEL) unit SAN=address,undefined
+	+@$(MAKE) --no-print-directory $(PARALLEL) programs tools crash
+	+@$(MAKE) --no-print-directory $(PARALLEL) unit crash SAN=address,undefined
 	@tests/run $(T)
 
 check-long: ## as check, with the long variants of tests (LONG=1)
@@ -250,6 +252,19 @@ $(O)/unit/%: $(O)/obj/tests/unit/%.o $(call obj,$(SRC_unit_common)) $(PARTS) $(L
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LD_ALL) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
 		-Wl,--end-group $(shell $(PKG_CONFIG) --libs cmocka $(PKGS_ALL))
+
+# Every store of core/ is recorded: see tests/crash/record.h. Not with SAN.
+OBJ_recorded := $(patsubst core/%.c,$(O)/obj/recorded/%.o,$(filter-out core/port_%,$(SRC_core)))
+OBJ_recorded += $(call obj,$(filter core/port_%,$(SRC_core)))
+$(O)/obj/recorded/%.o: core/%.c $(O)/flags
+	$(say) CC '$< (recorded)'
+	@mkdir -p $(@D)
+	$(Q)$(compile) -O1 -fno-builtin -fsanitize=thread -U__SANITIZE_THREAD__ \
+		-include tests/crash/record_core.h
+
+$(O)/crash: $(call obj,$(SRC_crash)) $(if $(SAN),$(O)/libdaxfs.a,$(OBJ_recorded))
+	$(say) LD $@
+	$(Q)$(CC) $(LD_ALL) $(LDFLAGS) -o $@ $^ -lcmocka
 
 $(O)/tools/%: $(O)/obj/tests/tools/%.o
 	$(say) LD $@

@@ -7,6 +7,7 @@ static const struct cli_verb verbs[] = {
 	{ "create", "make a branch, and mount it", cmd_branch_create },
 	{ "list", "list the branches", cmd_branch_list },
 	{ "tree", "draw the branches with their sizes", cmd_branch_tree },
+	{ "quota", "limit what a branch may own", cmd_branch_quota },
 	{ "seal", "make a branch immutable", cmd_branch_seal },
 	{ "commit", "merge a branch and its parents into main",
 	  cmd_branch_commit },

@@ -7,6 +7,7 @@
 
 struct args {
 	const char *name, *parent, *region, *mountpoint;
+	const char *quota, *quota_inodes;
 	bool persist, json;
 };
 
@@ -30,6 +31,8 @@ static json_object *params_of(const struct args *a)
 	cli_json_add(p, "persistent", json_object_new_boolean(a->persist));
 	if (a->mountpoint)
 		cli_json_add_string(p, "mountpoint", a->mountpoint);
+	branch_add_quota(PROGRAM, p, "quota_bytes", a->quota, false);
+	branch_add_quota(PROGRAM, p, "quota_inodes", a->quota_inodes, true);
 	return p;
 }
 
@@ -61,19 +64,23 @@ static int start_server(const struct args *a, const char *region)
 						 path, mnt, NULL });
 }
 
+/* What daxfs-fuse has made gets its quota and is reported. */
 static int report_new(const struct args *a, const char *region)
 {
+	bool quota = a->quota || a->quota_inodes;
 	json_object *params, *reply, *branch;
 	struct session s;
 	int rc = DAXFS_EXIT_FAIL;
 
-	if (!a->json)
+	if (!a->json && !quota)
 		return report(a, NULL);
-	if (!session_open(PROGRAM, region, true, &s))
+	if (!session_open(PROGRAM, region, !quota, &s))
 		return rc;
 	params = json_object_new_object();
 	cli_json_add_string(params, "name", a->name);
-	reply = session_call(&s, "Get", params);
+	branch_add_quota(PROGRAM, params, "bytes", a->quota, false);
+	branch_add_quota(PROGRAM, params, "inodes", a->quota_inodes, true);
+	reply = session_call(&s, quota ? "SetQuota" : "Get", params);
 	if (reply && json_object_object_get_ex(reply, "branch", &branch))
 		rc = report(a, branch);
 	json_object_put(reply);
@@ -83,12 +90,14 @@ static int report_new(const struct args *a, const char *region)
 
 static int create(const struct args *a, const char *region)
 {
-	json_object *reply, *branch = NULL;
+	json_object *params = params_of(a), *reply, *branch = NULL;
 	struct session s;
 	int rc;
 
 	if (a->mountpoint) {
 		rc = session_connect(PROGRAM, region, &s);
+		if (rc)
+			json_object_put(params);
 		if (rc == 1) {
 			rc = start_server(a, region);
 			return rc ? rc : report_new(a, region);
@@ -96,9 +105,10 @@ static int create(const struct args *a, const char *region)
 		if (rc < 0)
 			return DAXFS_EXIT_FAIL;
 	} else if (!session_open(PROGRAM, region, false, &s)) {
+		json_object_put(params);
 		return DAXFS_EXIT_FAIL;
 	}
-	reply = session_call(&s, "Create", params_of(a));
+	reply = session_call(&s, "Create", params);
 	session_close(&s);
 	if (!reply)
 		return DAXFS_EXIT_FAIL;
@@ -119,6 +129,10 @@ static void parse(int argc, char **argv, struct args *a)
 		  "the region file (default: the mounted one)" },
 		{ 0, "persist", OPT_FLAG, &a->persist, NULL,
 		  "keep the branch when it is unmounted" },
+		{ 0, "quota", OPT_STR, &a->quota, "SIZE",
+		  "what it may own at most, with its log" },
+		{ 0, "quota-inodes", OPT_STR, &a->quota_inodes, "N",
+		  "how many files it may make" },
 		{ 0, "json", OPT_FLAG, &a->json, NULL,
 		  "print the branch as JSON" },
 		{ 0 },

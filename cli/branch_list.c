@@ -32,6 +32,36 @@ static void format_time(uint64_t ns, char out[32])
 		strcpy(out, "-");
 }
 
+/* "12", or "12/100" with a quota. */
+static void format_inodes(json_object *b, char out[48])
+{
+	unsigned long long used = cli_json_u64(b, "inodes");
+	unsigned long long quota = cli_json_u64(b, "quota_inodes");
+
+	if (quota)
+		snprintf(out, 48, "%llu/%llu", used, quota);
+	else
+		snprintf(out, 48, "%llu", used);
+}
+
+static void print_branch(json_object *b)
+{
+	const char *parent = cli_json_string(b, "parent");
+	uint64_t quota = cli_json_u64(b, "quota_bytes");
+	char when[32], inodes[48];
+
+	format_time(cli_json_u64(b, "created_ns"), when);
+	format_inodes(b, inodes);
+	printf("%-24s %-24s %-7s %-5s %10s %10s %9s  %-19s",
+	       cli_json_string(b, "name"), *parent ? parent : "-",
+	       cli_json_string(b, "state"),
+	       cli_json_bool(b, "persistent") ? "yes" : "no",
+	       format_size(cli_json_u64(b, "bytes")),
+	       quota ? format_size(quota) : "-", inodes, when);
+	print_mounts(b);
+	putchar('\n');
+}
+
 int branch_print_list(json_object *reply)
 {
 	json_object *all;
@@ -39,23 +69,11 @@ int branch_print_list(json_object *reply)
 
 	if (!json_object_object_get_ex(reply, "branches", &all))
 		return DAXFS_EXIT_OK;
-	printf("%-24s %-24s %-7s %-5s %10s %8s  %-19s  %s\n", "NAME", "PARENT",
-	       "STATE", "KEPT", "SIZE", "INODES", "CREATED", "MOUNTED ON");
-	for (i = 0; i < json_object_array_length(all); i++) {
-		json_object *b = json_object_array_get_idx(all, i);
-		const char *parent = cli_json_string(b, "parent");
-		char when[32];
-
-		format_time(cli_json_u64(b, "created_ns"), when);
-		printf("%-24s %-24s %-7s %-5s %10s %8llu  %-19s",
-		       cli_json_string(b, "name"), *parent ? parent : "-",
-		       cli_json_string(b, "state"),
-		       cli_json_bool(b, "persistent") ? "yes" : "no",
-		       format_size(cli_json_u64(b, "bytes")),
-		       (unsigned long long)cli_json_u64(b, "inodes"), when);
-		print_mounts(b);
-		putchar('\n');
-	}
+	printf("%-24s %-24s %-7s %-5s %10s %10s %9s  %-19s  %s\n", "NAME",
+	       "PARENT", "STATE", "KEPT", "SIZE", "QUOTA", "INODES", "CREATED",
+	       "MOUNTED ON");
+	for (i = 0; i < json_object_array_length(all); i++)
+		print_branch(json_object_array_get_idx(all, i));
 	return DAXFS_EXIT_OK;
 }
 

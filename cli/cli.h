@@ -129,6 +129,7 @@ int cmd_umount(int argc, char **argv);
 int cmd_branch_create(int argc, char **argv);
 int cmd_branch_list(int argc, char **argv);
 int cmd_branch_tree(int argc, char **argv);
+int cmd_branch_quota(int argc, char **argv);
 int cmd_branch_seal(int argc, char **argv);
 int cmd_branch_commit(int argc, char **argv);
 int cmd_branch_abort(int argc, char **argv);
@@ -157,6 +158,13 @@ struct branch_act {
 	bool can_force; /* has --force */
 };
 int branch_act(const struct branch_act *act, int argc, char **argv);
+
+/*
+ * The value of a quota's option, NULL: it was not given. `inodes` has no units.
+ * Adds it to params as `key`; "none" is 0. A wrong one ends the program.
+ */
+void branch_add_quota(const char *program, json_object *params,
+		      const char *key, const char *value, bool inodes);
 
 /* An image for inspection: shared lock, or none where a server has it. */
 struct inspected {

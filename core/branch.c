@@ -9,10 +9,10 @@ int branch_readable(const struct daxfs_branch *b)
 
 int branch_writable(const struct daxfs_branch *b)
 {
+	if (b->exempt)
+		return 0;
 	if (port_load(&b->ended))
 		return -ESTALE;
-	if (b->replaying)
-		return 0; /* compaction changes nothing that anybody sees */
 	if (b->r->readonly || b->id == DAXFS_MAIN_ID ||
 	    b->state != DAXFS_BRANCH_ACTIVE || port_load(&b->children))
 		return -EROFS;
@@ -54,10 +54,12 @@ struct daxfs_branch *branch_new(struct daxfs_region *r, u64 id,
 	b->slot = NO_SLOT;
 	b->state = DAXFS_BRANCH_ACTIVE;
 	memcpy(b->name, name, strlen(name));
+	port_mutex_init(&b->sync_lock);
 	port_mutex_init(&b->change_lock);
 	port_rw_init(&b->lock);
 	view_init(&b->view);
 	b->log.seg = NO_SEGMENT;
+	b->freed[0] = b->freed[1] = b->dirty = NO_SEGMENT;
 	for (u32 l = 0; l < SEG_LISTS; l++)
 		b->lists[l] = NO_SEGMENT;
 	ppool_init(&b->pool, b->view.dirents.node_bytes);
@@ -73,6 +75,7 @@ void branch_free(struct daxfs_branch *b)
 	txn_free(b);
 	port_rw_destroy(&b->lock);
 	port_mutex_destroy(&b->change_lock);
+	port_mutex_destroy(&b->sync_lock);
 	port_free(b);
 }
 
@@ -155,18 +158,29 @@ void entry_write(struct daxfs_branch *b)
 	e->generation = cpu_to_le32(generation);
 	e->flags = cpu_to_le32(b->flags);
 	e->ctime_ns = cpu_to_le64(b->ctime_ns);
+	quota_store(b, e);
 	memcpy(e->name, b->name, sizeof(e->name));
 	e->entry_crc = cpu_to_le32(entry_crc(e));
 	/* until this store the entry is free */
 	port_store(&e->state, cpu_to_le32(b->state));
 	port_store(&b->r->sb->active_branches, cpu_to_le32(b->r->branches + 1));
+	port_store(&b->r->table_dirty, true);
+	port_store(&b->unsynced, true);
 }
 
 void entry_free(struct daxfs_region *r, u32 slot)
 {
 	port_store(&r->table[slot].state, cpu_to_le32(DAXFS_BRANCH_FREE));
+	port_store(&r->table_dirty, true);
 	port_store(&r->sb->active_branches, cpu_to_le32(r->branches));
 	r->free_slots[r->free_count++] = slot;
+}
+
+void branch_set_flag(struct daxfs_branch *b, u32 flag, bool on)
+{
+	b->flags = on ? b->flags | flag : b->flags & ~flag;
+	port_store(&branch_entry(b)->flags, cpu_to_le32(b->flags));
+	port_store(&b->r->table_dirty, true);
 }
 
 /* ---- Create, seal -------------------------------------------------------------------- */
@@ -224,33 +238,55 @@ int daxfs_branch_create(struct daxfs_region *r, const char *name,
 	return rc;
 }
 
-static int seal(struct daxfs_region *r, const char *name)
+/* Nobody changes it any more; on media it is sealed once all of it is there. */
+static int seal_memory(struct daxfs_branch *b)
 {
-	struct daxfs_branch *b = branch_find(r, name);
+	int rc;
 
-	if (!b)
-		return -ENOENT;
-	if (b->id == DAXFS_MAIN_ID)
-		return -EPERM;
-	if (r->readonly)
-		return -EROFS;
+	port_lock(&b->sync_lock);
 	change_begin(b);
-	b->state = DAXFS_BRANCH_SEALED;
-	port_store(&branch_entry(b)->state, cpu_to_le32(DAXFS_BRANCH_SEALED));
-	ppool_drain(&b->pool);
-	ppool_drain(&b->ipool);
-	txn_free(b);
+	rc = branch_sync_held(b);
+	if (!rc) {
+		b->state = DAXFS_BRANCH_SEALED;
+		port_store(&branch_entry(b)->state,
+			   cpu_to_le32(DAXFS_BRANCH_SEALED));
+		port_store(&b->r->table_dirty, true);
+		ppool_drain(&b->pool);
+		ppool_drain(&b->ipool);
+		txn_free(b);
+	}
 	change_end(b);
-	return 0;
+	port_unlock(&b->sync_lock);
+	return rc;
+}
+
+static int seal(struct daxfs_region *r, struct daxfs_branch *b)
+{
+	int rc = branch_readable(b);
+
+	if (!rc && b->id == DAXFS_MAIN_ID)
+		rc = -EPERM;
+	if (!rc && r->readonly)
+		rc = -EROFS;
+	return rc ? rc : seal_memory(b);
 }
 
 int daxfs_branch_seal(struct daxfs_region *r, const char *name)
 {
-	int rc;
+	struct daxfs_branch *b;
+	int rc = daxfs_branch_get(r, name, &b);
 
+	if (rc)
+		return rc;
+	/* most of it, while others may use the table */
+	rc = branch_sync(b);
 	port_lock(&r->table_lock);
-	rc = seal(r, name);
+	if (!rc)
+		rc = seal(r, b);
 	port_unlock(&r->table_lock);
+	if (!rc)
+		rc = sync_entry(b);
+	daxfs_branch_put(b);
 	return rc;
 }
 
@@ -267,21 +303,15 @@ int daxfs_branch_set_persistent(struct daxfs_region *r, const char *name,
 	} else if (r->readonly) {
 		rc = -EROFS;
 	} else if (b->slot != NO_SLOT) {
-		b->flags &= ~DAXFS_BRANCH_PERSISTENT;
+		branch_set_flag(b, DAXFS_BRANCH_PERSISTENT, persistent);
 		if (persistent)
-			b->flags |= DAXFS_BRANCH_PERSISTENT;
-		port_store(&branch_entry(b)->flags, cpu_to_le32(b->flags));
+			branch_set_flag(b, DAXFS_BRANCH_DROP, false);
 	}
 	port_unlock(&r->table_lock);
 	return rc;
 }
 
 /* ---- Information ----------------------------------------------------------------------- */
-
-static u64 bytes_of(const struct daxfs_branch *b)
-{
-	return port_load(&b->blocks) * BLOCK + port_load(&b->log_bytes);
-}
 
 static void fill_info(struct daxfs_branch *b, struct daxfs_branch_info *out)
 {
@@ -295,9 +325,11 @@ static void fill_info(struct daxfs_branch *b, struct daxfs_branch_info *out)
 	out->persistent = b->flags & DAXFS_BRANCH_PERSISTENT;
 	out->children = b->children;
 	out->ctime_ns = b->ctime_ns;
+	out->quota_bytes = b->quota_bytes;
+	out->quota_inodes = b->quota_inodes;
 	port_read_lock(&b->lock);
 	out->state = b->state;
-	out->bytes = bytes_of(b);
+	out->bytes = branch_bytes(b);
 	out->inodes = b->inodes;
 	port_read_unlock(&b->lock);
 }
@@ -342,7 +374,7 @@ int daxfs_usage(struct daxfs_branch *b, u64 *bytes, u64 *inodes)
 	port_read_lock(&b->lock);
 	rc = branch_readable(b);
 	if (!rc) {
-		*bytes = bytes_of(b);
+		*bytes = branch_bytes(b);
 		*inodes = b->inodes;
 	}
 	port_read_unlock(&b->lock);
@@ -369,9 +401,11 @@ int daxfs_statfs(struct daxfs_branch *b, struct daxfs_statfs *out)
 	port_unlock(&r->space_lock);
 	if (!r->segmented)
 		out->blocks = r->base.size / BLOCK;
+	quota_statfs_blocks(b, out);
 	/* an inode costs log space only */
 	out->ffree = out->bfree * (BLOCK / 256);
 	out->files = port_load(&r->next_inode) - 1 + out->ffree;
+	quota_statfs_files(b, out);
 	return 0;
 }
 

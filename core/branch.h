@@ -21,6 +21,8 @@ void branch_attach(struct daxfs_branch *b, struct daxfs_branch *parent);
 
 struct daxfs_branch_entry *branch_entry(const struct daxfs_branch *b);
 void entry_write(struct daxfs_branch *b);
+/* DAXFS_BRANCH_* */
+void branch_set_flag(struct daxfs_branch *b, u32 flag, bool on);
 void entry_free(struct daxfs_region *r, u32 slot);
 
 /*

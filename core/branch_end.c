@@ -55,7 +55,7 @@ int branch_may_end(const struct daxfs_region *r, const struct daxfs_branch *b)
  * One branch without children goes. Its entry is freed first: segments of an
  * id that no live branch has are free, so nothing else need be atomic.
  */
-static void drop(struct daxfs_region *r, struct daxfs_branch *b,
+static void drop_one(struct daxfs_region *r, struct daxfs_branch *b,
 		 struct ended *e)
 {
 	struct daxfs_branch *parent = b->parent;
@@ -65,6 +65,26 @@ static void drop(struct daxfs_region *r, struct daxfs_branch *b,
 	branch_end(b, e);
 	entry_free(r, slot);
 	port_store(&parent->children, parent->children - 1);
+}
+
+/* It was there for its children only, and the last of them has ended. */
+static bool unwanted(const struct daxfs_branch *b)
+{
+	return !b->children && b->state == DAXFS_BRANCH_ACTIVE &&
+	       (b->flags & DAXFS_BRANCH_DROP) &&
+	       !(b->flags & DAXFS_BRANCH_PERSISTENT);
+}
+
+static void drop(struct daxfs_region *r, struct daxfs_branch *b,
+		 struct ended *e)
+{
+	struct daxfs_branch *parent;
+
+	do {
+		parent = b->parent;
+		drop_one(r, b, e);
+		b = parent;
+	} while (unwanted(b));
 }
 
 int daxfs_branch_delete(struct daxfs_region *r, const char *name)
@@ -83,6 +103,41 @@ int daxfs_branch_delete(struct daxfs_region *r, const char *name)
 	return rc;
 }
 
+int daxfs_branch_drop(struct daxfs_region *r, const char *name)
+{
+	struct ended e = { NULL };
+	struct daxfs_branch *b;
+	int rc;
+
+	port_lock(&r->table_lock);
+	b = branch_find(r, name);
+	rc = branch_may_end(r, b);
+	if (!rc)
+		drop(r, b, &e);
+	else if (rc == -EBUSY)
+		branch_set_flag(b, DAXFS_BRANCH_DROP, true);
+	port_unlock(&r->table_lock);
+	ended_tell(r, &e);
+	return rc;
+}
+
+int daxfs_branch_keep(struct daxfs_region *r, const char *name)
+{
+	struct daxfs_branch *b;
+	int rc = 0;
+
+	port_lock(&r->table_lock);
+	b = branch_find(r, name);
+	if (!b)
+		rc = -ENOENT;
+	else if (r->readonly)
+		rc = -EROFS;
+	else if (b->flags & DAXFS_BRANCH_DROP)
+		branch_set_flag(b, DAXFS_BRANCH_DROP, false);
+	port_unlock(&r->table_lock);
+	return rc;
+}
+
 int daxfs_branch_abort(struct daxfs_region *r, const char *name)
 {
 	struct ended e = { NULL };
@@ -92,9 +147,11 @@ int daxfs_branch_abort(struct daxfs_region *r, const char *name)
 	port_lock(&r->table_lock);
 	b = branch_find(r, name);
 	rc = branch_may_end(r, b);
+	if (!rc && b->state == DAXFS_BRANCH_SEALED)
+		rc = -EBUSY;
 	for (; !rc; b = parent) {
 		parent = b->parent;
-		drop(r, b, &e);
+		drop_one(r, b, &e);
 		if (parent->id == DAXFS_MAIN_ID || parent->children ||
 		    parent->state == DAXFS_BRANCH_SEALED)
 			break;

@@ -40,6 +40,24 @@ static int cmp_id(const void *a, const void *b, port_sort_arg *arg)
 	return x < y ? -1 : x > y;
 }
 
+/*
+ * After a loss of power an entry that was never synced may be there in part:
+ * its checksum tells. It goes, and with it what is said about it elsewhere.
+ */
+static void drop_entry(const struct daxfs_region *r,
+		       struct daxfs_branch_entry *e)
+{
+	if (!r->readonly)
+		port_store(&e->state, cpu_to_le32(DAXFS_BRANCH_FREE));
+}
+
+static bool torn(const struct daxfs_region *r,
+		 const struct daxfs_branch_entry *e)
+{
+	return r->recovery == RECOVER_POWER && r->segmented &&
+	       le32_to_cpu(e->entry_crc) != entry_crc(e);
+}
+
 /* Handles for all live entries, and the stack of free slots. */
 static int load_entries(struct opening *o)
 {
@@ -47,9 +65,11 @@ static int load_entries(struct opening *o)
 	struct daxfs_branch *b;
 
 	for (u32 i = r->slots; i--;) {
-		const struct daxfs_branch_entry *e = &r->table[i];
+		struct daxfs_branch_entry *e = &r->table[i];
 
-		if (!live(e)) {
+		if (live(e) && torn(r, e))
+			drop_entry(r, e);
+		if (!live(e) || torn(r, e)) {
 			r->free_slots[r->free_count++] = i;
 			continue;
 		}
@@ -60,6 +80,7 @@ static int load_entries(struct opening *o)
 		b->state = le32_to_cpu(e->state);
 		b->flags = le32_to_cpu(e->flags);
 		b->ctime_ns = le64_to_cpu(e->ctime_ns);
+		quota_load(b, e);
 		o->by_id[o->count++] = b;
 	}
 	port_sort(o->by_id, o->count, sizeof(*o->by_id), cmp_id, NULL);
@@ -85,6 +106,46 @@ static int make_main(struct opening *o)
 	return 0;
 }
 
+/* Take a branch out again whose end had not reached the medium. */
+static void lose(struct opening *o, u32 i)
+{
+	struct daxfs_region *r = o->r;
+	struct daxfs_branch *b = o->by_id[i];
+
+	drop_entry(r, branch_entry(b));
+	r->free_slots[r->free_count++] = b->slot;
+	branch_free(b);
+	memmove(&o->by_id[i], &o->by_id[i + 1],
+		(o->count - i - 1) * sizeof(*o->by_id));
+	o->count--;
+}
+
+/*
+ * After a loss of power the table may show a branch beside the one that got
+ * its name later, and one whose parent has ended after it. Both have ended.
+ */
+static void lose_ended(struct opening *o)
+{
+	struct daxfs_region *r = o->r;
+
+	for (u32 i = o->count; i--;) {
+		if (branch_find(r, o->by_id[i]->name))
+			lose(o, i);
+		else
+			branch_insert(o->by_id[i]);
+	}
+	while (r->first)
+		branch_remove(r->first);
+	for (u32 i = 1; i < o->count;) {
+		const struct daxfs_branch *b = o->by_id[i];
+
+		if (by_id(o, le64_to_cpu(branch_entry(b)->parent_id)))
+			i++;
+		else
+			lose(o, i);
+	}
+}
+
 static int link_entries(struct opening *o)
 {
 	struct daxfs_region *r = o->r;
@@ -93,6 +154,8 @@ static int link_entries(struct opening *o)
 	if (o->by_id[0]->id != DAXFS_MAIN_ID)
 		return corrupt(o->msg, "branch table", "main", "is missing",
 			       o->by_id[0]->id);
+	if (r->recovery == RECOVER_POWER)
+		lose_ended(o);
 	for (u32 i = 0; i < o->count; i++) {
 		struct daxfs_branch *b = o->by_id[i];
 
@@ -137,6 +200,13 @@ static struct daxfs_branch *owner_of(const struct opening *o, u32 s)
 
 	if (!e->owner && !kind)
 		return NULL;
+	/* numbers are given once, also those that nothing came of */
+	if (le64_to_cpu(e->owner) >= r->next_branch &&
+	    le64_to_cpu(e->owner) < COUNTER_MAX)
+		r->next_branch = le64_to_cpu(e->owner) + 1;
+	if (le64_to_cpu(e->order) >= r->next_order &&
+	    le64_to_cpu(e->order) < COUNTER_MAX)
+		r->next_order = le64_to_cpu(e->order) + 1;
 	b = by_id(o, le64_to_cpu(e->owner));
 	if (b && kind == DAXFS_SEGMENT_LOG) {
 		start = b->slot == NO_SLOT
@@ -180,8 +250,6 @@ static int adopt_segments(struct opening *o)
 	port_sort(logs, n, sizeof(*logs), cmp_order, NULL);
 	for (u32 i = 0; i < n; i++) {
 		space_adopt(logs[i].b, logs[i].seg, DAXFS_SEGMENT_LOG);
-		if (logs[i].order >= r->next_order)
-			r->next_order = logs[i].order + 1;
 	}
 	port_free(logs);
 	return 0;

@@ -6,8 +6,6 @@
  */
 #include "internal.h"
 
-#define COUNTER_MAX (1ull << 62)
-
 void message(struct daxfs_message *m, const char *fmt, ...)
 {
 	va_list ap;
@@ -51,7 +49,7 @@ u32 super_crc(const struct daxfs_super *sb)
 	s.next_segment_order = 0;
 	s.commit_branch = 0;
 	s.super_crc = 0;
-	crc = port_crc32c(0, &s, sizeof(s));
+	crc = port_crc32c(0, &s, offsetof(struct daxfs_super, boot));
 	return crc ? crc : ~0u;
 }
 
@@ -270,6 +268,14 @@ static int check_entry(const struct daxfs_region *r,
 {
 	u64 id = le64_to_cpu(e->id), parent = le64_to_cpu(e->parent_id);
 
+	if (r->segmented && le32_to_cpu(e->entry_crc) != entry_crc(e)) {
+		/* never synced: branch_open.c drops it */
+		if (r->recovery == RECOVER_POWER)
+			return 0;
+		return corrupt(msg, "branch table", which,
+			       "checksum does not match",
+			       le32_to_cpu(e->entry_crc));
+	}
 	if (!id)
 		return corrupt(msg, "branch table", which, "id is zero", id);
 	if ((id == DAXFS_MAIN_ID) != (parent == 0) || parent >= id)
@@ -278,10 +284,6 @@ static int check_entry(const struct daxfs_region *r,
 	if (!branch_name_ok(e->name))
 		return corrupt(msg, "branch table", which,
 			       "name is not a branch name", (u8)e->name[0]);
-	if (r->segmented && le32_to_cpu(e->entry_crc) != entry_crc(e))
-		return corrupt(msg, "branch table", which,
-			       "checksum does not match",
-			       le32_to_cpu(e->entry_crc));
 	return 0;
 }
 
@@ -313,7 +315,7 @@ int check_log_header(const struct daxfs_region *r, u32 seg,
 		     struct daxfs_message *msg)
 {
 	const struct daxfs_log_header *h = at(r, seg_offset(r, seg));
-	u64 tail = le64_to_cpu(h->tail);
+	u64 tail = le64_to_cpu(h->tail), synced = le64_to_cpu(h->synced);
 	char which[32];
 
 	port_snprintf(which, sizeof(which), "segment %u", seg);
@@ -330,6 +332,9 @@ int check_log_header(const struct daxfs_region *r, u32 seg,
 			       le64_to_cpu(h->order));
 	if (tail < sizeof(*h) || tail > r->seg_size || tail % 8)
 		return corrupt(msg, "log", which, "tail out of range", tail);
+	if (synced > tail || synced % 8)
+		return corrupt(msg, "log", which, "synced out of range",
+			       synced);
 	return 0;
 }
 

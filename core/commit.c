@@ -33,19 +33,51 @@ static void own_segments(struct daxfs_branch *b, u64 owner)
 			port_store(&r->segs[s].owner, cpu_to_le64(owner));
 }
 
-/*
- * The media's part. The store to commit_branch is the commit: whatever comes
- * after it is done again by commit_redo() when it was cut short. The chain's
- * entries stay until all segments are main's, the committed one's until last.
- */
-static void commit_media(struct daxfs_region *r, struct daxfs_branch *leaf)
+/* Every level's log and data are durable before main's log may name them. */
+static int sync_chain(struct daxfs_region *r, struct daxfs_branch *leaf)
 {
-	struct daxfs_branch *b;
+	int rc = 0;
+
+	for (struct daxfs_branch *b = leaf; b != r->main && !rc;
+	     b = b->parent) {
+		port_lock(&b->sync_lock);
+		change_begin(b);
+		rc = branch_sync_held(b);
+		if (!rc)
+			space_reclaim(b, b->phase);
+		change_end(b);
+		port_unlock(&b->sync_lock);
+	}
+	return rc;
+}
+
+/* The commit itself: from this store on it has happened. */
+static int name_committed(struct daxfs_region *r, u64 id)
+{
+	int rc;
 
 	/* a number that no commit got does no harm, one given twice would */
 	port_store(&r->sb->commit_sequence,
 		   cpu_to_le64(le64_to_cpu(r->sb->commit_sequence) + 1));
-	port_store(&r->sb->commit_branch, cpu_to_le64(leaf->id));
+	port_store(&r->sb->commit_branch, cpu_to_le64(id));
+	rc = sync_super(r);
+	if (rc) {
+		port_store(&r->sb->commit_branch, 0);
+		(void)sync_super(r);
+	}
+	return rc;
+}
+
+/*
+ * The media's part after that; commit_redo() does it again when it was cut
+ * short. The chain's entries stay until all segments are main's, the committed
+ * one's until last.
+ */
+static int commit_media(struct daxfs_region *r, struct daxfs_branch *leaf)
+{
+	struct daxfs_branch *b;
+	int rc;
+
 	for (b = leaf; b != r->main; b = b->parent)
 		own_segments(b, DAXFS_MAIN_ID);
 	for (b = r->first; b; b = b->next)
@@ -55,7 +87,15 @@ static void commit_media(struct daxfs_region *r, struct daxfs_branch *leaf)
 	port_store(&branch_entry(leaf)->state,
 		   cpu_to_le32(DAXFS_BRANCH_COMMITTED));
 	port_store(&r->sb->last_committed_id, cpu_to_le64(leaf->id));
-	port_store(&r->sb->commit_branch, 0);
+	rc = sync_tables(r);
+	if (!rc) {
+		port_store(&r->sb->commit_branch, 0);
+		rc = sync_super(r);
+	}
+	/* branches made from here on would end with the redo */
+	if (rc)
+		r->readonly = true;
+	return rc;
 }
 
 /* ---- What main no longer has ------------------------------------------------ */
@@ -135,6 +175,22 @@ static void quiesce(const struct daxfs_region *r)
 	}
 }
 
+/*
+ * Inodes without names could be freed by nobody once they are main's. This may
+ * fail, and nobody is harmed then; on success nobody can make more of them.
+ */
+static int close_leaf(struct daxfs_branch *leaf)
+{
+	int rc;
+
+	change_begin(leaf);
+	rc = evict_orphans(leaf);
+	if (!rc)
+		port_store(&leaf->ended, 1);
+	change_end(leaf);
+	return rc;
+}
+
 /* Main takes over what the chain has; then everything else ends. */
 static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 			  struct ended *e)
@@ -148,6 +204,7 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 		main->inodes += b->inodes - b->forgotten;
 	}
 	drop_replaced(main, leaf);
+	space_reclaim(main, main->phase);
 	view_drop(&main->view);
 	main->view = leaf->view;
 	view_init(&leaf->view);
@@ -167,26 +224,59 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 	}
 }
 
+static void unquiesce(const struct daxfs_region *r)
+{
+	for (struct daxfs_branch *b = r->first; b; b = b->next)
+		port_store(&b->ended, 0);
+}
+
+static int commit(struct daxfs_region *r, struct daxfs_branch *leaf,
+		  struct ended *e, struct daxfs_message *msg)
+{
+	int rc = close_leaf(leaf);
+
+	if (rc)
+		return rc;
+	quiesce(r);
+	rc = sync_chain(r, leaf);
+	if (!rc)
+		rc = name_committed(r, leaf->id);
+	if (rc) {
+		unquiesce(r);
+		message(msg, "cannot make branch '%s' durable", leaf->name);
+		return rc;
+	}
+	rc = commit_media(r, leaf);
+	if (rc)
+		message(msg,
+			"committed, but the media did not take all of it: the region is read-only until it is opened again");
+	commit_memory(r, leaf, e);
+	if (!rc && r->durable)
+		(void)settle(r); /* else with the next sync */
+	return rc;
+}
+
 int daxfs_branch_commit(struct daxfs_region *r, const char *name,
 			struct daxfs_message *msg)
 {
 	struct ended e = { NULL };
 	struct daxfs_branch *b;
-	int rc;
+	int rc = daxfs_branch_get(r, name, &b);
 
+	if (rc)
+		return rc;
+	/* most of it, while others may use the table */
+	rc = branch_sync(b);
 	port_lock(&r->table_lock);
-	b = branch_find(r, name);
-	rc = may_commit(r, b, msg);
-	/* nobody could free them once they are main's */
 	if (!rc)
-		rc = daxfs_evict_orphans(b);
-	if (!rc) {
-		quiesce(r);
-		commit_media(r, b);
-		commit_memory(r, b, &e);
-	}
+		rc = branch_readable(b);
+	if (!rc)
+		rc = may_commit(r, b, msg);
+	if (!rc)
+		rc = commit(r, b, &e, msg);
 	port_unlock(&r->table_lock);
 	ended_tell(r, &e);
+	daxfs_branch_put(b);
 	return rc;
 }
 
@@ -206,12 +296,22 @@ static struct daxfs_branch_entry *entry_by_id(const struct daxfs_region *r,
 	return NULL;
 }
 
-static void redo_segments(struct daxfs_region *r, u64 id)
+/*
+ * A branch's segments become main's, but for those of its log that compaction
+ * left behind: that these are free may not have reached the medium.
+ */
+static void redo_segments(struct daxfs_region *r,
+			  const struct daxfs_branch_entry *b)
 {
-	for (u32 s = 0; s < r->seg_count; s++)
-		if (le64_to_cpu(r->segs[s].owner) == id)
-			port_store(&r->segs[s].owner,
-				   cpu_to_le64(DAXFS_MAIN_ID));
+	for (u32 s = 0; s < r->seg_count; s++) {
+		struct daxfs_segment_entry *e = &r->segs[s];
+		bool dead = e->kind == cpu_to_le32(DAXFS_SEGMENT_LOG) &&
+			    le64_to_cpu(e->order) < le64_to_cpu(b->log_start);
+
+		if (e->owner == b->id)
+			port_store(&e->owner,
+				   dead ? 0 : cpu_to_le64(DAXFS_MAIN_ID));
+	}
 }
 
 /* The parent of a branch in the chain; 0: the chain is broken there. */
@@ -227,6 +327,7 @@ static u64 parent_of(const struct daxfs_region *r, u64 id)
 int commit_redo(struct daxfs_region *r, struct daxfs_message *msg)
 {
 	u64 leaf = le64_to_cpu(r->sb->commit_branch), id = leaf;
+	int rc;
 
 	while (id && id != DAXFS_MAIN_ID)
 		id = parent_of(r, id);
@@ -234,13 +335,18 @@ int commit_redo(struct daxfs_region *r, struct daxfs_message *msg)
 		return corrupt(msg, "superblock", "commit_branch",
 			       "names no branch that could be committed", leaf);
 	for (id = leaf; id != DAXFS_MAIN_ID; id = parent_of(r, id))
-		redo_segments(r, id);
+		redo_segments(r, entry_by_id(r, id));
 	for (u32 i = 0; i < r->slots; i++)
 		if (le64_to_cpu(r->table[i].id) != DAXFS_MAIN_ID)
 			port_store(&r->table[i].state,
 				   cpu_to_le32(DAXFS_BRANCH_FREE));
 	port_store(&r->sb->active_branches, cpu_to_le32(1));
 	port_store(&r->sb->last_committed_id, cpu_to_le64(leaf));
+	rc = sync_tables(r);
+	if (rc) {
+		message(msg, "cannot finish a commit: the region's medium fails");
+		return rc;
+	}
 	port_store(&r->sb->commit_branch, 0);
-	return 0;
+	return sync_super(r);
 }

@@ -184,6 +184,24 @@ static int write_state(struct compaction *c)
 	return rc ? rc : flush(c->b, true);
 }
 
+/* The new log is durable before the old one dies, and that before reuse. */
+static int switch_logs(struct daxfs_branch *b, u64 start)
+{
+	int rc = branch_sync_held(b);
+
+	if (rc)
+		return rc;
+	port_store(&branch_entry(b)->log_start, cpu_to_le64(start));
+	rc = sync_entry(b);
+	if (rc)
+		return rc;
+	/* readers may be looking at a name in the old log */
+	port_write_lock(&b->lock);
+	port_write_unlock(&b->lock);
+	segment_free_logs(b, start);
+	return 0;
+}
+
 static int compact(struct daxfs_branch *b)
 {
 	struct daxfs_region *r = b->r;
@@ -200,20 +218,13 @@ static int compact(struct daxfs_branch *b)
 	c.own = &own;
 	c.old = b->parent ? &b->parent->view : &none;
 	b->log.seg = NO_SEGMENT;
+	b->exempt = true;
 	b->replaying = true; /* the blocks named again are not to be freed */
 	rc = write_state(&c);
 	b->replaying = false;
+	b->exempt = false;
 	view_drop(&own);
-	/* the new log is durable before the old one dies, and that before reuse */
-	if (!rc)
-		rc = daxfs_region_sync(r);
-	if (!rc) {
-		port_store(&branch_entry(b)->log_start, cpu_to_le64(start));
-		rc = daxfs_region_sync(r);
-	}
-	if (!rc)
-		segment_free_logs(b, start);
-	return rc;
+	return rc ? rc : switch_logs(b, start);
 }
 
 /*
@@ -230,9 +241,10 @@ static bool worth_it(struct daxfs_branch *b, u32 segs)
 	port_unlock(&r->space_lock);
 	if (spare < segs)
 		return false;
-	/* when the region is nearly full any growth is worth the work */
+	/* when space is nearly used up any growth is worth the work */
 	return segs >= b->compact_at ||
-	       (spare <= r->reserve + segs && segs > b->compacted);
+	       ((spare <= r->reserve + segs || quota_log(b)) &&
+		segs > b->compacted);
 }
 
 void log_compact(struct daxfs_branch *b)
@@ -242,15 +254,19 @@ void log_compact(struct daxfs_branch *b)
 
 	if (!b->compact_at)
 		b->compact_at = COMPACT_MIN;
-	if (!worth_it(b, segs))
+	/* a sync that is under way has noted the old log's segments */
+	if (!worth_it(b, segs) || !port_trylock(&b->sync_lock))
 		return;
 	/* the caller's transaction waits */
 	b->txn = NULL;
 	/* on failure the old log goes on; try again when it has doubled */
 	(void)compact(b);
+	port_unlock(&b->sync_lock);
 	txn_free(b);
 	b->txn = saved;
 	segs = log_segments(b);
-	b->compacted = segs;
+	/* a last segment that is mostly room is not what the log needs */
+	b->compacted = segs && b->log.tail < b->r->seg_size / 2 ? segs - 1
+								: segs;
 	b->compact_at = 2 * segs > COMPACT_MIN ? 2 * segs : COMPACT_MIN;
 }

@@ -38,6 +38,11 @@ struct daxfs_message {
 
 /* ---- Backing ------------------------------------------------------------- */
 
+/* Bytes [off, off+len) of a region. */
+struct daxfs_range {
+	u64 off, len;
+};
+
 /*
  * Where a region's bytes live. `base` maps `size` bytes, page-aligned, for as
  * long as the region is open; writable unless `readonly`.
@@ -52,8 +57,18 @@ struct daxfs_backing {
 	 * sparse file's file system is full. Idempotent. NULL: they always do.
 	 */
 	int (*reserve)(void *priv, u64 off, u64 len);
-	/* Make [off, off+len) durable. NULL: stores are durable by themselves. */
-	int (*sync)(void *priv, u64 off, u64 len);
+	/*
+	 * Make the ranges durable. Before that, stores reach what survives a
+	 * loss of power in any order or not at all. NULL: nothing survives it
+	 * (tmpfs), or everything that was stored.
+	 */
+	int (*sync)(void *priv, const struct daxfs_range *v, u32 count);
+	/*
+	 * Names this boot of this machine: what a process that was killed
+	 * stored is still there when the next one has the same; with another
+	 * one, only what was synced counts. Zeros: not known.
+	 */
+	u8 boot[16];
 	/* Give the memory of [off, off+len) back; reads as zeros after. Or NULL. */
 	int (*discard)(void *priv, u64 off, u64 len);
 };
@@ -105,10 +120,13 @@ int daxfs_region_format(void *base, const struct daxfs_format_params *p,
 int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 		      struct daxfs_region **out, struct daxfs_message *msg);
 
-/* Free the in-memory state. No branch may be in use. Does not sync. */
+/* Sync, and free the in-memory state. No branch may be in use. */
 void daxfs_region_close(struct daxfs_region *r);
 
-/* Make everything written so far durable. */
+/*
+ * Make everything done so far durable: branches that were created or ended, and
+ * what was written to any of them. EIO and others of the backing's.
+ */
 int daxfs_region_sync(struct daxfs_region *r);
 
 struct daxfs_region_info {
@@ -138,6 +156,7 @@ struct daxfs_branch_info {
 	u32 children; /* live ones */
 	u64 bytes;    /* space this branch owns: data blocks and log */
 	u64 inodes;   /* inodes this branch created and still has */
+	u64 quota_bytes, quota_inodes; /* 0: none */
 	u64 ctime_ns;
 };
 
@@ -173,16 +192,37 @@ int daxfs_branch_commit(struct daxfs_region *r, const char *name,
 
 /*
  * Drop the branch and those ancestors, short of main, that then have no other
- * child and are not sealed. EBUSY: live children; EPERM: main.
+ * child and are not sealed. EBUSY: live children, or sealed; EPERM: main.
  */
 int daxfs_branch_abort(struct daxfs_region *r, const char *name);
 
 /* Drop one branch, sealed or not. EBUSY: live children; EPERM: main. */
 int daxfs_branch_delete(struct daxfs_region *r, const char *name);
 
+/*
+ * Drop one branch now or, where it has live children, when the last of them
+ * ends: EBUSY says that this is to come. It does not come for a branch that is
+ * sealed or persistent by then; daxfs_branch_keep() calls it off. Otherwise as
+ * daxfs_branch_delete().
+ */
+int daxfs_branch_drop(struct daxfs_region *r, const char *name);
+int daxfs_branch_keep(struct daxfs_region *r, const char *name);
+
 /* Set or clear DAXFS_BRANCH_PERSISTENT. */
 int daxfs_branch_set_persistent(struct daxfs_region *r, const char *name,
 				bool persistent);
+
+/*
+ * Limit what a branch may own, counted like bytes and inodes of
+ * daxfs_branch_info; 0: no limit. Operations that would go beyond it fail with
+ * EDQUOT; a branch that is beyond it already may only shrink. What frees
+ * (unlink, rmdir, truncation, evict, removexattr) always works: the log it needs
+ * may go beyond. Children have quotas of their own and inherit none. Bytes are
+ * rounded up to segments. EPERM: main; EINVAL: more than DAXFS_QUOTA_MAX.
+ */
+#define DAXFS_QUOTA_MAX (1ull << 62)
+int daxfs_branch_set_quota(struct daxfs_region *r, const char *name, u64 bytes,
+			   u64 inodes);
 
 int daxfs_branch_info(struct daxfs_branch *b, struct daxfs_branch_info *out);
 
@@ -271,7 +311,8 @@ int daxfs_lookup(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 int daxfs_parent(struct daxfs_branch *b, u64 ino, u64 *out);
 
 struct daxfs_new {
-	u32 mode; /* type and permission bits, umask applied */
+	u32 mode;  /* type and permission bits */
+	u32 umask; /* taken off mode unless `dir` has a default ACL */
 	u32 uid, gid;
 	u32 rdev;
 	const char *target; /* symlinks, NUL-terminated, 1..4095 bytes */
@@ -285,7 +326,19 @@ struct daxfs_new {
 int daxfs_make(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 	       const struct daxfs_new *in, struct daxfs_attr *out);
 
-/* EPERM: a directory; ENOENT: the inode has no names left; EMLINK; EEXIST. */
+#define DAXFS_TMPFILE_EXCL (1u << 0) /* daxfs_link() must not name it */
+
+/*
+ * Make a regular file without a name, as O_TMPFILE: it inherits from `dir` like
+ * any new file and lives until daxfs_evict() unless daxfs_link() names it.
+ */
+int daxfs_tmpfile(struct daxfs_branch *b, u64 dir, const struct daxfs_new *in,
+		  u32 flags, struct daxfs_attr *out);
+
+/*
+ * EPERM: a directory; ENOENT: the inode has no names left (and is no
+ * daxfs_tmpfile() that may get one); EMLINK; EEXIST.
+ */
 int daxfs_link(struct daxfs_branch *b, u64 ino, u64 dir, const char *name,
 	       size_t len, struct daxfs_attr *out);
 
@@ -369,10 +422,58 @@ ssize_t daxfs_read_pieces(struct daxfs_branch *b, u64 ino, size_t len, u64 off,
 ssize_t daxfs_write(struct daxfs_branch *b, u64 ino, const void *buf,
 		    size_t len, u64 off, u32 flags);
 
-/* Make one file (and, as all logs are shared by a branch, what led to it) durable. */
+#define DAXFS_FALLOC_KEEP_SIZE (1u << 0)
+#define DAXFS_FALLOC_PUNCH (1u << 1) /* with KEEP_SIZE */
+#define DAXFS_FALLOC_ZERO (1u << 2)
+#define DAXFS_FALLOC_COLLAPSE (1u << 3) /* alone */
+#define DAXFS_FALLOC_INSERT (1u << 4)   /* alone */
+#define DAXFS_FALLOC_KILLPRIV (1u << 5) /* as DAXFS_SET_KILLPRIV; with any */
+
+/*
+ * As fallocate(2). Without a mode blocks that read as zeros are allocated
+ * where the file has none of the branch's own, so that writing there cannot
+ * fail for space. Collapse and insert take multiples of 4096 and work within
+ * the file. ENOSPC leaves the file as it was. EINVAL, EFBIG, EISDIR, ENODEV (not
+ * a regular file), EOPNOTSUPP (a combination of modes that nobody has).
+ */
+int daxfs_fallocate(struct daxfs_branch *b, u64 ino, u32 mode, u64 off,
+		    u64 len);
+
+/*
+ * Copy at most `len` bytes between two files, or two ranges of one that do not
+ * overlap (EINVAL), keeping holes. Returns the bytes copied, 0 at the end of
+ * `from`. Errors as daxfs_write().
+ */
+ssize_t daxfs_copy_range(struct daxfs_branch *b, u64 from, u64 from_off,
+			 u64 to, u64 to_off, u64 len, u32 write_flags);
+
+/* The next hole, or data, at or after `off`. ENXIO as lseek(2). */
+s64 daxfs_seek(struct daxfs_branch *b, u64 ino, u64 off, bool hole);
+
+/*
+ * The inode was read: its atime becomes now if it is not after mtime and ctime
+ * or a day old (relatime). Not on branches that cannot be written: these
+ * answer 0 and change nothing, and neither does a full region.
+ */
+int daxfs_touch(struct daxfs_branch *b, u64 ino);
+
+/*
+ * Make one file durable, and with it all that was done on the branch and on its
+ * ancestors so far. After a loss of power a branch is as it was at such a
+ * moment, but for bytes that were overwritten in place since.
+ */
 int daxfs_fsync(struct daxfs_branch *b, u64 ino);
 
 /* ---- Extended attributes ------------------------------------------------- */
+
+/*
+ * "system.posix_acl_access" and "system.posix_acl_default" hold POSIX ACLs in
+ * Linux' form (version 2). Setting an access ACL sets the mode's permission
+ * bits, and is not stored where these say it all; changing the mode changes the
+ * ACL; new inodes inherit the directory's default ACL. Who may do what is the
+ * front's to check. EINVAL: not a valid ACL; EACCES: a default ACL for
+ * something that is no directory; EOPNOTSUPP: symlinks.
+ */
 
 /* Returns the value's length; size 0 only asks. ENODATA, ERANGE. */
 ssize_t daxfs_getxattr(struct daxfs_branch *b, u64 ino, const char *name,
@@ -380,6 +481,7 @@ ssize_t daxfs_getxattr(struct daxfs_branch *b, u64 ino, const char *name,
 
 #define DAXFS_XATTR_CREATE 1u
 #define DAXFS_XATTR_REPLACE 2u
+#define DAXFS_XATTR_KILL_SGID 4u /* an access ACL: also clear setgid */
 
 /* EEXIST, ENODATA per flags; E2BIG: value; ERANGE: name too long. */
 int daxfs_setxattr(struct daxfs_branch *b, u64 ino, const char *name,
@@ -397,6 +499,7 @@ struct daxfs_statfs {
 	u64 files, ffree;
 };
 
+/* Of the branch: a quota makes it smaller than the region. */
 int daxfs_statfs(struct daxfs_branch *b, struct daxfs_statfs *out);
 
 /* O(1): what this branch owns. */

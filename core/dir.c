@@ -223,6 +223,9 @@ static int make(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 		rc = -EMLINK;
 	if (rc)
 		return rc;
+	rc = quota_inode(b);
+	if (rc)
+		return rc;
 	ino = new_inode_number(b->r);
 	if (ino > DAXFS_MAX_INO)
 		return -ENOSPC;

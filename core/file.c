@@ -152,7 +152,7 @@ static void copy_old(const struct write *w, u64 off, u64 end, u64 media)
 
 /*
  * Write up to `end` into new blocks; the file's blocks there are holes or
- * others see them. Returns -ENOSPC when not one block is free.
+ * others see them. Fails when not one block is to be had.
  */
 static int write_new(struct write *w, u64 end)
 {
@@ -161,7 +161,7 @@ static int write_new(struct write *w, u64 end)
 	u32 got = block_alloc(w->b, want, w->near, &media);
 
 	if (!got)
-		return -ENOSPC;
+		return space_error(w->b, 1);
 	w->fresh[w->runs].media = media;
 	w->fresh[w->runs++].blocks = got;
 	run_end = first + got * BLOCK;
@@ -333,5 +333,5 @@ int daxfs_fsync(struct daxfs_branch *b, u64 ino)
 
 	rc = begin_read(b, ino, &in);
 	port_read_unlock(&b->lock);
-	return rc ? rc : daxfs_region_sync(b->r);
+	return rc ? rc : branch_sync(b);
 }

@@ -109,7 +109,7 @@ static int copy_tail(struct daxfs_branch *b, u64 ino, u64 media, u64 size)
 	u64 off;
 
 	if (!block_alloc(b, 1, 0, &off))
-		return -ENOSPC;
+		return space_error(b, 1);
 	memcpy(at(b->r, off), at(b->r, media), head);
 	memset((u8 *)at(b->r, off) + head, 0, BLOCK - head);
 	txn_extent(b, ino, block_floor(size), BLOCK, off);
@@ -301,15 +301,22 @@ int daxfs_evict(struct daxfs_branch *b, u64 ino)
 	return rc;
 }
 
-int daxfs_evict_orphans(struct daxfs_branch *b)
+int evict_orphans(struct daxfs_branch *b)
 {
 	struct pkey k = { 0, 0 };
+	int rc = branch_writable(b);
+
+	while (!rc && ptree_ge(&b->view.orphans, k, &k))
+		rc = evict(b, k.hi);
+	return rc;
+}
+
+int daxfs_evict_orphans(struct daxfs_branch *b)
+{
 	int rc;
 
 	change_begin(b);
-	rc = branch_writable(b);
-	while (!rc && ptree_ge(&b->view.orphans, k, &k))
-		rc = evict(b, k.hi);
+	rc = evict_orphans(b);
 	change_end(b);
 	return rc;
 }

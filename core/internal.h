@@ -6,6 +6,7 @@
 #include "daxfs.h"
 #include "ptree.h"
 
+#define COUNTER_MAX (1ull << 62) /* ids, orders, inode numbers stay below */
 #define NO_SEGMENT 0xffffffffu
 #define NO_SLOT 0xffffffffu /* main of a region without a branch table */
 
@@ -106,15 +107,26 @@ int name_cmp(const char *a, size_t alen, const char *b, size_t blen);
 
 /* ---- Region ----------------------------------------------------------------- */
 
-/* In-memory state of a segment; all but `used` guarded by space_lock. */
+/* In-memory state of a segment: the owner's change_lock guards it. */
 struct seg {
-	struct daxfs_branch *owner; /* NULL: free */
-	u64 used;                   /* DATA: a bit a block; owner's lock */
+	struct daxfs_branch *owner; /* atomic; NULL: free, or dead */
+	u64 used;                   /* DATA: a bit a block */
+	u64 freed[2];               /* used, but free after a sync: see sync.c */
+	u32 freed_next[2];          /* in the owner's lists of such */
 	u32 next, prev;             /* in the owner's list */
-	u32 listed;                 /* which: enum seg_list + 1 */
+	u32 dirty_next;
+	u8 listed; /* which: enum seg_list + 1 */
+	bool dirty;
 };
 
 enum seg_list { SEG_PARTIAL, SEG_FULL, SEG_LOG, SEG_LISTS };
+
+/* What a region was opened after. */
+enum recovery {
+	RECOVER_NOTHING, /* a close */
+	RECOVER_KILLED,  /* the end of a process: all its stores are there */
+	RECOVER_POWER,   /* what was not synced may be there in part */
+};
 
 struct daxfs_region {
 	struct daxfs_backing bk;
@@ -123,6 +135,9 @@ struct daxfs_region {
 	struct base base;
 	bool readonly;
 	bool segmented;
+	bool durable; /* writable, and the backing needs syncs */
+	bool opening;
+	enum recovery recovery;
 
 	port_mutex table_lock;
 	struct daxfs_branch_entry *table;
@@ -149,7 +164,8 @@ struct daxfs_region {
 	u32 seg_hint, free_segs, reserve;
 	u64 seg_data; /* offset of segment 0 */
 	u64 next_order;
-	u64 data_blocks; /* used in all data segments */
+	u32 dead, dead_segs; /* list of segments that settle() will free */
+	bool table_dirty;    /* atomic: branches came, changed or went */
 };
 
 struct log {
@@ -166,6 +182,7 @@ struct daxfs_branch {
 	enum daxfs_branch_state state;
 	u32 flags;
 	u64 id, ctime_ns;
+	u64 quota_bytes, quota_inodes; /* atomic; 0: none */
 	char name[DAXFS_BRANCH_NAME_MAX + 1];
 	struct daxfs_branch *parent; /* table_lock */
 	struct daxfs_branch *next, *prev, *hash_next;
@@ -175,11 +192,17 @@ struct daxfs_branch {
 	 * change_lock guards all below; the view and what is counted are written
 	 * with `lock` held too, so that either will do for reading them.
 	 */
+	port_mutex sync_lock; /* one sync at a time; above change_lock */
 	port_mutex change_lock;
 	port_rwlock lock;
 	struct view view;
 	struct log log;
-	u32 lists[SEG_LISTS];  /* heads */
+	u32 lists[SEG_LISTS]; /* heads */
+	u32 freed[2];         /* heads: segments with such blocks; by phase */
+	u32 phase;            /* 0 or 1: where blocks that are freed now go */
+	u32 dirty, dirty_count; /* segments written to since the last sync */
+	bool unsynced;          /* atomic: a sync has something to do */
+	bool exempt; /* changed by the engine itself, though it has ended */
 	u64 blocks, log_bytes; /* atomic */
 	u64 inodes;
 	u64 forgotten;      /* inodes of the parent that are gone here */
@@ -191,6 +214,9 @@ struct daxfs_branch {
 	bool replaying; /* records repeat what is: they free no blocks */
 };
 
+/* space.c: what was freed in a phase can be used again. */
+void space_reclaim(struct daxfs_branch *b, u32 phase);
+
 /* Around every operation that changes a branch. */
 static inline void change_begin(struct daxfs_branch *b)
 {
@@ -199,6 +225,8 @@ static inline void change_begin(struct daxfs_branch *b)
 
 static inline void change_end(struct daxfs_branch *b)
 {
+	if (!b->r->durable)
+		space_reclaim(b, b->phase);
 	port_unlock(&b->change_lock);
 }
 
@@ -222,6 +250,13 @@ static inline void *at(const struct daxfs_region *r, u64 off)
 static inline u32 log_segments(const struct daxfs_branch *b)
 {
 	return (u32)(port_load(&b->log_bytes) / b->r->seg_size);
+}
+
+/* What the branch owns: data blocks and log. */
+static inline u64 branch_bytes(const struct daxfs_branch *b)
+{
+	return port_load(&b->blocks) * DAXFS_BLOCK_SIZE +
+	       port_load(&b->log_bytes);
 }
 
 static inline u64 offset_of(const struct daxfs_region *r, const void *p)
@@ -274,12 +309,18 @@ void space_adopt(struct daxfs_branch *b, u32 s, u32 kind);
 u32 seg_list_last(const struct daxfs_branch *b, enum seg_list l);
 /*
  * Up to `want` blocks in a row, near `after` (a region offset or 0). Returns how
- * many, *off where; 0: no space. Caller holds b->change_lock.
+ * many, *off where; 0: none, and space_error() says why. Caller holds
+ * b->change_lock.
  */
 u32 block_alloc(struct daxfs_branch *b, u32 want, u64 after, u64 *off);
 /* All of `want` (at most a segment's) in one run from a new segment, or 0. */
 u32 block_alloc_run(struct daxfs_branch *b, u32 want, u64 *off);
+/* A sync has to write the segment, which is the branch's. */
+void seg_dirty(struct daxfs_branch *b, u32 s);
+/* No log entry names them any more: free after the next sync. */
 void block_free(struct daxfs_branch *b, u64 off, u64 len);
+/* Own blocks are about to be written to in place. */
+void block_dirty(struct daxfs_branch *b, u64 off, u64 len);
 /* Mark as used at open. -EUCLEAN when a block is not b's or used already. */
 int block_claim(struct daxfs_branch *b, u64 off, u64 len);
 /* Bytes from off (at most len) that have the same owner; *own: is it b. */
@@ -289,8 +330,19 @@ u64 block_owned(const struct daxfs_branch *b, u64 off, u64 len, bool *own);
  * log can be written anew beside the old one.
  */
 u32 space_kept(const struct daxfs_branch *b);
-/* A fresh log segment with its header written; may dip into the reserve. */
+/*
+ * A fresh log segment with its header written; may dip into the reserve and
+ * beyond the quota. -ENOSPC, -EDQUOT.
+ */
 int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out);
+/* Segments [s, s+n) are nobody's: free them. */
+void segment_give(struct daxfs_region *r, u32 s, u32 n);
+/* Forget a log segment that a loss of power made void. */
+void segment_drop_log(struct daxfs_branch *b, u32 s);
+/* The segments of ended branches: take the list; put it back, or free them. */
+u32 space_take_dead(struct daxfs_region *r);
+void space_put_dead(struct daxfs_region *r, u32 list);
+void space_free_dead(struct daxfs_region *r, u32 list);
 /* Log segments whose order is below `start` become free. */
 void segment_free_logs(struct daxfs_branch *b, u64 start);
 /* All segments of an ended branch become free. */
@@ -304,6 +356,22 @@ static inline u64 seg_offset(const struct daxfs_region *r, u32 s)
 {
 	return r->seg_data + (u64)s * r->seg_size;
 }
+
+/* ---- quota.c ------------------------------------------------------------------ */
+
+/* How many of `want` blocks the branch may still have. */
+u32 quota_blocks(const struct daxfs_branch *b, u32 want);
+/* -EDQUOT: not another log segment; not another inode. */
+int quota_log(const struct daxfs_branch *b);
+int quota_inode(const struct daxfs_branch *b);
+/* Why `want` blocks were not to be had: -EDQUOT or -ENOSPC. */
+int space_error(const struct daxfs_branch *b, u32 want);
+/* From and to the branch's entry, which is segmented then. */
+void quota_load(struct daxfs_branch *b, const struct daxfs_branch_entry *e);
+void quota_store(const struct daxfs_branch *b, struct daxfs_branch_entry *e);
+/* Make the region's numbers the branch's. */
+void quota_statfs_blocks(const struct daxfs_branch *b, struct daxfs_statfs *st);
+void quota_statfs_files(struct daxfs_branch *b, struct daxfs_statfs *st);
 
 /* ---- super.c, upgrade.c ------------------------------------------------------ */
 
@@ -429,6 +497,33 @@ int v4_replay(struct daxfs_branch *b, struct daxfs_message *msg);
 /* Check and apply all entries of b's log segments, which space.c has listed. */
 int log_replay(struct daxfs_branch *b, struct daxfs_message *msg);
 
+/* After a region was opened writable: what there is, is synced. */
+bool log_mark_all(struct daxfs_branch *b);
+
+/* ---- sync.c ---------------------------------------------------------------------- */
+
+/* Make the branch and its ancestors durable. ESTALE, EIO, ENOMEM. */
+int branch_sync(struct daxfs_branch *b);
+/*
+ * The same for the branch alone, with sync_lock and change_lock held: for the
+ * engine's own steps, on an ended branch too.
+ */
+int branch_sync_held(struct daxfs_branch *b);
+/* Make the branch table and the superblock, or parts of these, durable. */
+int sync_tables(struct daxfs_region *r);
+int sync_super(struct daxfs_region *r);
+int sync_entry(const struct daxfs_branch *b);
+/* sync_tables(), and the segments of ended branches become free. */
+int settle(struct daxfs_region *r);
+/*
+ * After an operation on `b` failed with rc, without locks: true when a sync
+ * has made space, so that it may be tried again; *tried is false at first.
+ */
+bool space_retry(struct daxfs_branch *b, s64 rc, bool *tried);
+/* The end of opening a region writable, and of closing it. */
+int sync_opened(struct daxfs_region *r);
+int sync_closed(struct daxfs_region *r);
+
 /* compact.c: shorten the log where that has become worth it. */
 void log_compact(struct daxfs_branch *b);
 
@@ -456,6 +551,8 @@ void fill_attr(u64 ino, const struct dinode *in, struct daxfs_attr *out);
 void kill_priv(struct daxfs_branch *b, u64 ino, struct dinode *in);
 /* Before in->size grows, in a transaction: see inode.c. */
 int grow_prepare(struct daxfs_branch *b, u64 ino, const struct dinode *in);
+/* daxfs_evict_orphans(); the caller holds b->change_lock. */
+int evict_orphans(struct daxfs_branch *b);
 /* Lower a file's size to `size`; several transactions when it is large. */
 int shrink_file(struct daxfs_branch *b, u64 ino, struct dinode *in, u64 size);
 

@@ -27,6 +27,7 @@ int log_append(struct daxfs_branch *b, struct daxfs_txn *t, bool frees,
 			return rc;
 		b->log.tail = sizeof(struct daxfs_log_header);
 	}
+	seg_dirty(b, b->log.seg);
 	*stored = at(r, seg_offset(r, b->log.seg) + b->log.tail);
 	memcpy(*stored, t, size);
 	b->log.tail += size;
@@ -39,11 +40,10 @@ void log_publish(struct daxfs_branch *b)
 	port_store(&header(b->r, b->log.seg)->tail, cpu_to_le64(b->log.tail));
 }
 
-static int replay_segment(struct daxfs_branch *b, u32 s,
+static int replay_segment(struct daxfs_branch *b, u32 s, u64 tail,
 			  struct daxfs_message *msg)
 {
-	const struct daxfs_log_header *h = header(b->r, s);
-	u64 tail = le64_to_cpu(h->tail), pos = sizeof(*h);
+	u64 pos = sizeof(struct daxfs_log_header);
 	int rc;
 
 	while (pos < tail) {
@@ -60,27 +60,80 @@ static int replay_segment(struct daxfs_branch *b, u32 s,
 	return 0;
 }
 
+/*
+ * After a loss of power: the newest segment that a sync has reached. What is
+ * older was then synced to its end, what is newer not at all: it goes.
+ */
+static u32 last_synced(struct daxfs_branch *b)
+{
+	struct daxfs_region *r = b->r;
+	u32 s = b->lists[SEG_LOG], next;
+
+	for (; s != NO_SEGMENT; s = next) {
+		next = r->seg[s].next;
+		if (!check_log_header(r, s, NULL) &&
+		    le64_to_cpu(header(r, s)->synced) >
+			    sizeof(struct daxfs_log_header))
+			break;
+		segment_drop_log(b, s);
+	}
+	return s;
+}
+
+/* Check and apply one segment, which becomes the one to append to. */
+static int replay_next(struct daxfs_branch *b, u32 s, bool cut,
+		       struct daxfs_message *msg)
+{
+	struct daxfs_region *r = b->r;
+	int rc = check_log_header(r, s, msg);
+	u64 tail;
+
+	if (rc)
+		return rc;
+	tail = le64_to_cpu(cut ? header(r, s)->synced : header(r, s)->tail);
+	rc = replay_segment(b, s, tail, msg);
+	if (rc)
+		return rc;
+	b->log.seg = s;
+	b->log.tail = (u32)tail;
+	if (cut && !r->readonly)
+		log_publish(b);
+	return 0;
+}
+
 int log_replay(struct daxfs_branch *b, struct daxfs_message *msg)
 {
 	struct daxfs_region *r = b->r;
+	u32 cut = NO_SEGMENT;
 	int rc = 0;
 
 	if (!r->segmented)
 		return v4_replay(b, msg);
+	if (r->recovery == RECOVER_POWER)
+		cut = last_synced(b);
 	b->replaying = true;
 	/* the list is newest first; its other end is reached by prev */
 	for (u32 s = seg_list_last(b, SEG_LOG); s != NO_SEGMENT && !rc;
-	     s = r->seg[s].prev) {
-		rc = check_log_header(r, s, msg);
-		if (!rc)
-			rc = replay_segment(b, s, msg);
-		if (!rc) {
-			b->log.seg = s;
-			b->log.tail = (u32)le64_to_cpu(header(r, s)->tail);
-		}
-	}
+	     s = r->seg[s].prev)
+		rc = replay_next(b, s, s == cut, msg);
 	b->replaying = false;
 	ppool_drain(&b->pool);
 	ppool_drain(&b->ipool);
 	return rc;
+}
+
+bool log_mark_all(struct daxfs_branch *b)
+{
+	const struct daxfs_region *r = b->r;
+	bool marked = false;
+
+	for (u32 s = b->lists[SEG_LOG]; s != NO_SEGMENT; s = r->seg[s].next) {
+		struct daxfs_log_header *h = header(r, s);
+
+		if (h->synced == h->tail)
+			continue;
+		port_store(&h->synced, h->tail);
+		marked = true;
+	}
+	return marked;
 }

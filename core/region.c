@@ -71,6 +71,18 @@ static void free_region(struct daxfs_region *r)
 	port_free(r);
 }
 
+static enum recovery recovery_of(const struct daxfs_region *r)
+{
+	static const u8 none[sizeof(r->sb->boot)];
+
+	if (!memcmp(r->sb->boot, none, sizeof(none)))
+		return RECOVER_NOTHING;
+	if (memcmp(r->bk.boot, none, sizeof(none)) &&
+	    !memcmp(r->sb->boot, r->bk.boot, sizeof(none)))
+		return RECOVER_KILLED;
+	return RECOVER_POWER;
+}
+
 int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 		      struct daxfs_region **out, struct daxfs_message *msg)
 {
@@ -89,6 +101,9 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 	r->mem = backing->base;
 	r->sb = backing->base;
 	r->readonly = backing->readonly;
+	r->durable = backing->sync && !backing->readonly;
+	r->opening = r->durable;
+	r->recovery = recovery_of(r);
 	r->seed[0] = le64_to_cpu(r->sb->hash_seed[0]);
 	r->seed[1] = le64_to_cpu(r->sb->hash_seed[1]);
 	r->next_branch = le64_to_cpu(r->sb->next_branch_id);
@@ -103,6 +118,12 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 	if (!rc)
 		rc = branch_open_all(r, msg);
 	r->inode_limit = r->next_inode;
+	if (!rc && !r->readonly) {
+		rc = sync_opened(r);
+		if (rc)
+			message(msg, "cannot sync the region");
+	}
+	r->opening = false;
 	if (rc == -ENOSPC)
 		message(msg,
 			"no space behind the region for its tables: free some where it lies");
@@ -117,15 +138,12 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 
 void daxfs_region_close(struct daxfs_region *r)
 {
-	if (r)
-		free_region(r);
-}
-
-int daxfs_region_sync(struct daxfs_region *r)
-{
-	if (!r->bk.sync || r->bk.readonly)
-		return 0;
-	return r->bk.sync(r->bk.priv, 0, le64_to_cpu(r->sb->total_size));
+	if (!r)
+		return;
+	/* where that fails the next open takes what was synced before */
+	if (!r->readonly)
+		(void)sync_closed(r);
+	free_region(r);
 }
 
 void daxfs_region_info(struct daxfs_region *r, struct daxfs_region_info *out)
@@ -153,6 +171,6 @@ void daxfs_region_info(struct daxfs_region *r, struct daxfs_region_info *out)
 	out->branches = r->branches;
 	port_unlock(&r->table_lock);
 	port_lock(&r->space_lock);
-	out->segments_free = r->free_segs;
+	out->segments_free = r->free_segs + r->dead_segs;
 	port_unlock(&r->space_lock);
 }

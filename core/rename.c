@@ -245,6 +245,10 @@ static int rename_locked(struct daxfs_branch *b, struct side *from,
 		return rc;
 	if (to->there && to->f.ino == from->f.ino)
 		return 0;
+	if (flags & DAXFS_RENAME_WHITEOUT)
+		rc = quota_inode(b);
+	if (rc)
+		return rc;
 	if (swap)
 		exchange(b, from, to);
 	else

@@ -43,6 +43,18 @@ static void seg_list_del(struct daxfs_branch *b, u32 s)
 	seg[s].listed = 0;
 }
 
+void seg_dirty(struct daxfs_branch *b, u32 s)
+{
+	struct seg *seg = &b->r->seg[s];
+
+	if (!b->r->durable || seg->dirty)
+		return;
+	seg->dirty = true;
+	seg->dirty_next = b->dirty;
+	b->dirty = s;
+	b->dirty_count++;
+}
+
 u32 seg_list_last(const struct daxfs_branch *b, enum seg_list l)
 {
 	u32 s = b->lists[l];
@@ -77,8 +89,39 @@ static u32 find_free(struct daxfs_region *r, u32 near)
 	return NO_SEGMENT;
 }
 
-/* Give segments [s, s+n) back, first their memory, then themselves. */
-static void segment_give(struct daxfs_region *r, u32 s, u32 n)
+/* ---- Dead segments ------------------------------------------------------------ */
+
+/*
+ * Nobody's, but not free before the branch table that says so is durable. The
+ * list is linked by `next`.
+ */
+u32 space_take_dead(struct daxfs_region *r)
+{
+	u32 list;
+
+	port_lock(&r->space_lock);
+	list = r->dead;
+	r->dead = NO_SEGMENT;
+	port_unlock(&r->space_lock);
+	return list;
+}
+
+void space_put_dead(struct daxfs_region *r, u32 list)
+{
+	u32 last = list;
+
+	if (list == NO_SEGMENT)
+		return;
+	while (r->seg[last].next != NO_SEGMENT)
+		last = r->seg[last].next;
+	port_lock(&r->space_lock);
+	r->seg[last].next = r->dead;
+	r->dead = list;
+	port_unlock(&r->space_lock);
+}
+
+/* Back to the free ones, first their memory, then themselves. */
+static void make_free(struct daxfs_region *r, u32 s, u32 n, bool dead)
 {
 	for (u32 i = s; i < s + n; i++) {
 		port_store(&r->segs[i].kind, 0);
@@ -93,9 +136,50 @@ static void segment_give(struct daxfs_region *r, u32 s, u32 n)
 	for (u32 i = s; i < s + n; i++) {
 		port_store(&r->seg[i].owner, NULL);
 		r->seg_free[i / 64] |= 1ull << (i % 64);
-		r->free_segs++;
 	}
+	r->free_segs += n;
+	if (dead)
+		r->dead_segs -= n;
 	port_unlock(&r->space_lock);
+}
+
+/* Neighbours, newest first, go back in one piece. */
+void space_free_dead(struct daxfs_region *r, u32 list)
+{
+	while (list != NO_SEGMENT) {
+		u32 first = list, n = 1;
+
+		while (r->seg[first].next != NO_SEGMENT &&
+		       r->seg[first].next + 1 == first) {
+			first = r->seg[first].next;
+			n++;
+		}
+		list = r->seg[first].next;
+		make_free(r, first, n, true);
+	}
+}
+
+static void make_dead(struct daxfs_region *r, u32 s)
+{
+	struct seg *seg = &r->seg[s];
+
+	port_store(&seg->owner, NULL);
+	seg->listed = 0;
+	seg->dirty = false;
+	port_lock(&r->space_lock);
+	seg->next = r->dead;
+	r->dead = s;
+	r->dead_segs++;
+	port_unlock(&r->space_lock);
+}
+
+void segment_give(struct daxfs_region *r, u32 s, u32 n)
+{
+	/* what was synced last may still need it */
+	for (u32 i = s; r->opening && i < s + n; i++)
+		make_dead(r, i);
+	if (!r->opening)
+		make_free(r, s, n, false);
 }
 
 static int backing_reserve(const struct daxfs_region *r, u64 off, u64 len)
@@ -138,7 +222,6 @@ static u32 segment_take(struct daxfs_branch *b, u32 near, u32 keep)
 static void count_blocks(struct daxfs_branch *b, s64 n)
 {
 	port_fetch_add(&b->blocks, (u64)n);
-	port_fetch_add(&b->r->data_blocks, (u64)n);
 }
 
 /* Take the free run that begins at block `i` of segment s. */
@@ -151,6 +234,7 @@ static u32 take_run(struct daxfs_branch *b, u32 s, u32 i, u32 want, u64 *off)
 	while (n < want && i + n < r->seg_blocks && !(seg->used >> (i + n) & 1))
 		seg->used |= 1ull << (i + n++);
 	*off = seg_offset(r, s) + (u64)i * BLOCK;
+	seg_dirty(b, s);
 	if (seg->used == full_mask(r) && seg->listed == SEG_PARTIAL + 1) {
 		seg_list_del(b, s);
 		seg_list_add(b, s, SEG_FULL);
@@ -183,6 +267,9 @@ u32 block_alloc(struct daxfs_branch *b, u32 want, u64 after, u64 *off)
 	struct daxfs_region *r = b->r;
 	u32 near = NO_SEGMENT, s, i;
 
+	want = quota_blocks(b, want);
+	if (!want)
+		return 0;
 	if (after >= r->seg_data && seg_of(r, after) < r->seg_count) {
 		s = seg_of(r, after);
 		i = (u32)((after - seg_offset(r, s)) / BLOCK);
@@ -206,9 +293,17 @@ u32 block_alloc(struct daxfs_branch *b, u32 want, u64 after, u64 *off)
 
 u32 block_alloc_run(struct daxfs_branch *b, u32 want, u64 *off)
 {
-	u32 s = new_data_segment(b, NO_SEGMENT);
+	u32 s = NO_SEGMENT;
 
+	if (quota_blocks(b, want) == want)
+		s = new_data_segment(b, NO_SEGMENT);
 	return s == NO_SEGMENT ? 0 : take_run(b, s, 0, want, off);
+}
+
+void block_dirty(struct daxfs_branch *b, u64 off, u64 len)
+{
+	for (u32 s = seg_of(b->r, off); s <= seg_of(b->r, off + len - 1); s++)
+		seg_dirty(b, s);
 }
 
 void block_free(struct daxfs_branch *b, u64 off, u64 len)
@@ -219,8 +314,26 @@ void block_free(struct daxfs_branch *b, u64 off, u64 len)
 		u32 s = seg_of(r, off);
 		struct seg *seg = &r->seg[s];
 
-		seg->used &= ~(1ull << ((off - seg_offset(r, s)) / BLOCK));
+		if (!seg->freed[b->phase]) {
+			seg->freed_next[b->phase] = b->freed[b->phase];
+			b->freed[b->phase] = s;
+		}
+		seg->freed[b->phase] |= 1ull
+					<< ((off - seg_offset(r, s)) / BLOCK);
 		count_blocks(b, -1);
+	}
+}
+
+void space_reclaim(struct daxfs_branch *b, u32 phase)
+{
+	struct daxfs_region *r = b->r;
+
+	for (u32 s = b->freed[phase], next; s != NO_SEGMENT; s = next) {
+		struct seg *seg = &r->seg[s];
+
+		next = seg->freed_next[phase];
+		seg->used &= ~seg->freed[phase];
+		seg->freed[phase] = 0;
 		if (seg->listed == SEG_FULL + 1) {
 			seg_list_del(b, s);
 			seg_list_add(b, s, SEG_PARTIAL);
@@ -230,6 +343,7 @@ void block_free(struct daxfs_branch *b, u64 off, u64 len)
 			segment_give(r, s, 1);
 		}
 	}
+	b->freed[phase] = NO_SEGMENT;
 }
 
 int block_claim(struct daxfs_branch *b, u64 off, u64 len)
@@ -277,9 +391,13 @@ int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out)
 {
 	struct daxfs_region *r = b->r;
 	struct daxfs_log_header *h;
-	u32 s = segment_take(b, NO_SEGMENT, reserve ? 0 : space_kept(b));
+	int rc = reserve ? 0 : quota_log(b);
 	u64 order;
+	u32 s;
 
+	if (rc)
+		return rc;
+	s = segment_take(b, NO_SEGMENT, reserve ? 0 : space_kept(b));
 	if (s == NO_SEGMENT)
 		return -ENOSPC;
 	port_lock(&r->space_lock);
@@ -296,6 +414,7 @@ int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out)
 	r->segs[s].order = h->order;
 	port_store(&r->segs[s].kind, cpu_to_le32(DAXFS_SEGMENT_LOG));
 	seg_list_add(b, s, SEG_LOG);
+	seg_dirty(b, s);
 	port_fetch_add(&b->log_bytes, r->seg_size);
 	*out = s;
 	return 0;
@@ -309,10 +428,16 @@ void segment_free_logs(struct daxfs_branch *b, u64 start)
 		next = r->seg[s].next;
 		if (le64_to_cpu(r->segs[s].order) >= start)
 			continue;
-		seg_list_del(b, s);
-		port_fetch_sub(&b->log_bytes, r->seg_size);
-		segment_give(r, s, 1);
+		segment_drop_log(b, s);
 	}
+}
+
+void segment_drop_log(struct daxfs_branch *b, u32 s)
+{
+	seg_list_del(b, s);
+	port_fetch_sub(&b->log_bytes, b->r->seg_size);
+	if (!b->r->readonly)
+		segment_give(b->r, s, 1);
 }
 
 /* ---- Whole branches --------------------------------------------------------------- */
@@ -349,28 +474,27 @@ void space_trim(struct daxfs_branch *b)
 void space_release(struct daxfs_branch *b)
 {
 	struct daxfs_region *r = b->r;
+	u32 dead;
 
 	count_blocks(b, -(s64)b->blocks);
 	port_store(&b->log_bytes, 0);
 	for (u32 l = 0; l < SEG_LISTS; l++) {
-		u32 s = b->lists[l];
+		u32 s, next;
 
-		b->lists[l] = NO_SEGMENT;
-		while (s != NO_SEGMENT) {
-			u32 first = s, n = 1;
-
-			/* neighbours, newest first, go back in one piece */
-			while (r->seg[first].next != NO_SEGMENT &&
-			       r->seg[first].next + 1 == first) {
-				r->seg[first].listed = 0;
-				first = r->seg[first].next;
-				n++;
-			}
-			r->seg[first].listed = 0;
-			s = r->seg[first].next;
-			segment_give(r, first, n);
+		/* back to front, so that neighbours stay newest first */
+		for (s = seg_list_last(b, l); s != NO_SEGMENT; s = next) {
+			next = r->seg[s].prev;
+			r->seg[s].freed[0] = r->seg[s].freed[1] = 0;
+			make_dead(r, s);
 		}
+		b->lists[l] = NO_SEGMENT;
 	}
+	b->freed[0] = b->freed[1] = b->dirty = NO_SEGMENT;
+	b->dirty_count = 0;
+	if (r->durable)
+		return;
+	dead = space_take_dead(r);
+	space_free_dead(r, dead);
 }
 
 void space_move(struct daxfs_branch *to, struct daxfs_branch *from)
@@ -422,6 +546,7 @@ int space_open(struct daxfs_region *r)
 	for (u32 s = 0; s < r->seg_count; s++)
 		r->seg_free[s / 64] |= 1ull << (s % 64);
 	r->free_segs = r->seg_count;
+	r->dead = NO_SEGMENT;
 	r->reserve = r->seg_count / 16 < 16 ? r->seg_count / 16 : 16;
 	if (!r->reserve)
 		r->reserve = 1;

@@ -48,7 +48,15 @@ int region_upgrade(struct daxfs_region *r)
 	r->main->flags |= DAXFS_BRANCH_PERSISTENT;
 	entry_write(r->main);
 	port_store(&sb->active_branches, cpu_to_le32(r->branches));
+	rc = sync_tables(r);
+	if (rc)
+		return rc;
 	port_store(&sb->feature_incompat, cpu_to_le64(DAXFS_INCOMPAT_SEGMENTS));
+	rc = sync_super(r);
+	if (rc) {
+		port_store(&sb->feature_incompat, 0);
+		return rc;
+	}
 	r->segmented = true;
 	r->readonly = false;
 	return 0;

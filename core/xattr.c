@@ -52,7 +52,7 @@ static int store_value(struct daxfs_branch *b, const void *value, size_t len,
 		got = block_alloc_run(b, want, media);
 	}
 	if (!got)
-		return -ENOSPC;
+		return space_error(b, want);
 	memcpy(at(b->r, *media), value, len);
 	return 0;
 }

@@ -79,6 +79,7 @@ struct daxfs_super {
 	__le64 commit_branch; /* redo record: id of the branch being committed */
 	__le32 super_crc;     /* see docs: CRC-32C of the immutable fields */
 	__le32 ext_pad;
+	__u8 boot[16]; /* of who writes it; zeros: closed, and all is synced */
 };
 
 /* The base inodes carry times, rdev and xattrs in their reserved bytes. */
@@ -103,13 +104,14 @@ enum daxfs_branch_state {
 };
 
 #define DAXFS_BRANCH_PERSISTENT (1u << 0) /* survives unmount */
+#define DAXFS_BRANCH_DROP (1u << 1)       /* to end with its last child */
 
 struct daxfs_branch_entry {
 	__le64 id;
 	__le64 parent_id;    /* 0: none (main) */
 	__le64 log_offset;   /* v4 only, 0 when segmented */
-	__le64 log_size;     /* v4 only */
-	__le64 log_capacity; /* v4 only */
+	__le64 log_size;     /* v4; segmented: quota in bytes, 0: none */
+	__le64 log_capacity; /* v4; segmented: quota in inodes, 0: none */
 	__le32 state;
 	__le32 refcount; /* v4 only */
 	__le64 next_local_ino;
@@ -280,7 +282,7 @@ struct daxfs_log_header {
 	__le64 owner; /* branch that wrote it; a commit does not change it */
 	__le64 order;
 	__le64 tail;   /* published bytes, counted from the segment's start */
-	__le64 synced; /* tail at the last completed sync */
+	__le64 synced; /* tail at the last completed sync, 0: none */
 	__le64 reserved[3];
 };
 
@@ -382,7 +384,8 @@ DAXFS_AT(daxfs_super, segment_table_offset, 216);
 DAXFS_AT(daxfs_super, next_segment_order, 240);
 DAXFS_AT(daxfs_super, commit_branch, 248);
 DAXFS_AT(daxfs_super, super_crc, 256);
-DAXFS_SIZE(daxfs_super, 264);
+DAXFS_AT(daxfs_super, boot, 264);
+DAXFS_SIZE(daxfs_super, 280);
 DAXFS_SIZE(daxfs_branch_entry, 128);
 DAXFS_AT(daxfs_branch_entry, state, 40);
 DAXFS_AT(daxfs_branch_entry, next_local_ino, 48);

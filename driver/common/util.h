@@ -88,4 +88,7 @@ char *path_absolute(const char *path);
  */
 char *path_beside_us(const char *name);
 
+/* Its value, -1 for what is none. */
+int hex_digit(char c);
+
 #endif

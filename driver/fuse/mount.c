@@ -249,6 +249,8 @@ static int start_mount(struct server *srv, struct daxfs_branch *b,
 		rc = rc ? rc : -ENOMEM;
 		return message_fail(msg, -rc, "cannot mount: %s", log_err(-rc));
 	}
+	/* Its last mount may have left it for its children to end. */
+	daxfs_branch_keep(srv->region, m->name);
 	if (!m->readonly) {
 		rc = daxfs_evict_orphans(b);
 		if (rc && rc != -EROFS)
@@ -401,9 +403,9 @@ static void drop_branch(struct mount *m)
 	    daxfs_branch_info(m->branch, &info) || info.persistent ||
 	    info.state != DAXFS_BRANCH_ACTIVE)
 		return;
-	rc = daxfs_branch_delete(m->srv->region, m->name);
+	rc = daxfs_branch_drop(m->srv->region, m->name);
 	if (rc == -EBUSY)
-		log_event(LOG_INFO, "unmounted, kept for its children",
+		log_event(LOG_INFO, "unmounted, kept until its children end",
 			  "branch", m->name, NULL);
 	else if (rc)
 		log_event(LOG_ERROR, "cannot drop an unmounted branch",

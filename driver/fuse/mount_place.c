@@ -143,8 +143,6 @@ int mount_detach_branch(struct server *srv, const char *branch)
 	pthread_mutex_lock(&srv->mount_lock);
 	m = daxfs_branch_private(b);
 	if (m) {
-		/* Whoever asked decides what becomes of the branch. */
-		m->keep = true;
 		detach_points(m);
 		if (mount_is_dead(m))
 			mount_wait_gone(srv, m->serial);

@@ -197,6 +197,23 @@ bool varlink_get_bool(struct varlink_call_ctx *ctx, json_object *params,
 	return true;
 }
 
+bool varlink_get_u64(struct varlink_call_ctx *ctx, json_object *params,
+		     const char *key, bool required, uint64_t *out)
+{
+	json_object *o;
+
+	if (!get_member(ctx, params, key, required, json_type_int, &o))
+		return false;
+	if (o && json_object_get_int64(o) < 0) {
+		fail_service(ctx, SERVICE ".InvalidParameter", "parameter",
+			     key);
+		return false;
+	}
+	if (o)
+		*out = json_object_get_uint64(o);
+	return true;
+}
+
 bool varlink_get_object(struct varlink_call_ctx *ctx, json_object *params,
 			const char *key, bool required, json_object **out)
 {

@@ -134,6 +134,8 @@ bool varlink_get_string(struct varlink_call_ctx *ctx, json_object *params,
 			const char *key, bool required, const char **out);
 bool varlink_get_bool(struct varlink_call_ctx *ctx, json_object *params,
 		      const char *key, bool required, bool *out);
+bool varlink_get_u64(struct varlink_call_ctx *ctx, json_object *params,
+		     const char *key, bool required, uint64_t *out);
 bool varlink_get_object(struct varlink_call_ctx *ctx, json_object *params,
 			const char *key, bool required, json_object **out);
 bool varlink_get_array(struct varlink_call_ctx *ctx, json_object *params,

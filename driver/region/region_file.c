@@ -2,9 +2,11 @@
 #include "region.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 
 #include "../common/log.h"
 #include "../common/util.h"
@@ -16,6 +18,7 @@ struct region_priv {
 	int fd;
 	char *map; /* NULL: not mapped */
 	u64 size;
+	bool ranged; /* parts of the file can be synced: see write_ranges() */
 	char *temp; /* name on disk until published; NULL: nameless or done */
 	bool unpublished;
 };
@@ -33,18 +36,58 @@ fail(int err, struct daxfs_message *msg, const char *fmt, ...)
 	return -err;
 }
 
-static int region_sync(void *priv, u64 off, u64 len)
+static bool in_region(const struct region_priv *p, u64 off, u64 len)
+{
+	return off <= p->size && len <= p->size - off;
+}
+
+/*
+ * Write the ranges only, not what others have made dirty, where the file system
+ * is known to let the last step make that durable: its journal holds what the
+ * file's other blocks need.
+ */
+static int write_ranges(struct region_priv *p, const struct daxfs_range *v,
+			u32 count)
+{
+	const unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE |
+			     SYNC_FILE_RANGE_WRITE |
+			     SYNC_FILE_RANGE_WAIT_AFTER;
+
+	/* all are begun before any is waited for */
+	for (u32 i = 0; i < count; i++)
+		if (sync_file_range(p->fd, (off_t)v[i].off, (off_t)v[i].len,
+				    SYNC_FILE_RANGE_WRITE) < 0)
+			return -errno;
+	for (u32 i = 0; i < count; i++)
+		if (sync_file_range(p->fd, (off_t)v[i].off, (off_t)v[i].len,
+				    how) < 0)
+			return -errno;
+	return 0;
+}
+
+static int region_sync(void *priv, const struct daxfs_range *v, u32 count)
 {
 	struct region_priv *p = priv;
-	u64 start = off & ~(PAGE - 1);
+	int rc = 0;
 
-	if (off > p->size || len > p->size - off)
-		return -EINVAL;
-	if (!len)
+	for (u32 i = 0; i < count; i++)
+		if (!in_region(p, v[i].off, v[i].len))
+			return -EINVAL;
+	if (!count)
 		return 0;
-	if (msync(p->map + start, len + (off - start), MS_SYNC) < 0)
-		return -errno;
-	return 0;
+	if (p->ranged && count > 1)
+		rc = write_ranges(p, v, count);
+	if (rc)
+		return rc;
+	if (p->ranged) {
+		u64 start = v[0].off & ~(PAGE - 1);
+		u64 end = count > 1 ? start + PAGE : v[0].off + v[0].len;
+
+		rc = msync(p->map + start, end - start, MS_SYNC);
+	} else {
+		rc = msync(p->map, p->size, MS_SYNC);
+	}
+	return rc < 0 ? -errno : 0;
 }
 
 /* A store to a page that a full file system cannot give would be SIGBUS. */
@@ -52,7 +95,7 @@ static int region_reserve(void *priv, u64 off, u64 len)
 {
 	struct region_priv *p = priv;
 
-	if (off > p->size || len > p->size - off)
+	if (!in_region(p, off, len))
 		return -EINVAL;
 	if (!len ||
 	    !fallocate(p->fd, FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len))
@@ -65,7 +108,7 @@ static int region_discard(void *priv, u64 off, u64 len)
 {
 	struct region_priv *p = priv;
 
-	if (off > p->size || len > p->size - off)
+	if (!in_region(p, off, len))
 		return -EINVAL;
 	if (!len)
 		return 0;
@@ -98,12 +141,52 @@ static struct region_priv *priv_new(void)
 	return p;
 }
 
+/* Does the file lie where nothing survives the end of the machine's power? */
+static int is_volatile(struct region_priv *p, bool *out)
+{
+	struct statfs st;
+
+	if (fstatfs(p->fd, &st) < 0)
+		return -errno;
+	*out = st.f_type == TMPFS_MAGIC || st.f_type == RAMFS_MAGIC ||
+	       st.f_type == HUGETLBFS_MAGIC;
+	p->ranged = st.f_type == EXT4_SUPER_MAGIC ||
+		    st.f_type == XFS_SUPER_MAGIC;
+	return 0;
+}
+
+/* A UUID in text; zeros when it cannot be had. */
+static void read_boot_id(u8 id[16])
+{
+	cleanup_close int fd = open("/proc/sys/kernel/random/boot_id",
+				    O_RDONLY | O_CLOEXEC);
+	char text[64] = "";
+	unsigned n = 0;
+
+	memset(id, 0, 16);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return;
+	for (const char *c = text; *c && n < 32; c++) {
+		int digit = hex_digit(*c);
+
+		if (digit < 0)
+			continue;
+		id[n / 2] = (u8)(id[n / 2] << 4 | digit);
+		n++;
+	}
+}
+
 static int map_region(struct region_priv *p, bool readonly,
 		      struct region_file *out)
 {
 	int prot = readonly ? PROT_READ : PROT_READ | PROT_WRITE;
-	void *map = mmap(NULL, p->size, prot, MAP_SHARED, p->fd, 0);
+	bool gone = false;
+	void *map;
+	int rc = is_volatile(p, &gone);
 
+	if (rc)
+		return rc;
+	map = mmap(NULL, p->size, prot, MAP_SHARED, p->fd, 0);
 	if (map == MAP_FAILED)
 		return -errno;
 	p->map = map;
@@ -114,9 +197,10 @@ static int map_region(struct region_priv *p, bool readonly,
 		.readonly = readonly,
 		.priv = p,
 		.reserve = readonly ? NULL : region_reserve,
-		.sync = region_sync,
+		.sync = gone ? NULL : region_sync,
 		.discard = readonly ? NULL : region_discard,
 	};
+	read_boot_id(out->backing.boot);
 	return 0;
 }
 

@@ -117,11 +117,32 @@ static int mount_branch(struct branches_service *s, const char *name,
 				msg);
 }
 
+/* A new branch with its quota, or none. */
+static int make_branch(struct branches_service *s, const char *name,
+		       const char *parent, u32 flags, u64 bytes, u64 inodes)
+{
+	int rc;
+
+	/* JSON could not say any other name again */
+	if (!is_utf8(name, strlen(name)))
+		return -EINVAL;
+	if (bytes > DAXFS_QUOTA_MAX || inodes > DAXFS_QUOTA_MAX)
+		return -ERANGE;
+	rc = daxfs_branch_create(s->region, name, parent, flags);
+	if (rc || (!bytes && !inodes))
+		return rc;
+	rc = daxfs_branch_set_quota(s->region, name, bytes, inodes);
+	if (rc)
+		daxfs_branch_delete(s->region, name);
+	return rc;
+}
+
 static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 {
 	const char *name, *parent = "main", *mountpoint = NULL;
 	bool persistent = false, readonly = false;
 	struct branches_service *s = arg;
+	u64 bytes = 0, inodes = 0;
 	struct daxfs_message msg = { "" };
 	int rc;
 
@@ -130,7 +151,9 @@ static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 	    !varlink_get_bool(ctx, params, "persistent", false, &persistent) ||
 	    !varlink_get_string(ctx, params, "mountpoint", false,
 				&mountpoint) ||
-	    !varlink_get_bool(ctx, params, "readonly", false, &readonly))
+	    !varlink_get_bool(ctx, params, "readonly", false, &readonly) ||
+	    !varlink_get_u64(ctx, params, "quota_bytes", false, &bytes) ||
+	    !varlink_get_u64(ctx, params, "quota_inodes", false, &inodes))
 		return;
 	/* The new branch sees what has been written through mappings too. */
 	rc = flush(s, parent);
@@ -140,12 +163,9 @@ static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 			      parent, log_err(-rc));
 		return;
 	}
-	/* JSON could not say any other name again */
-	rc = is_utf8(name, strlen(name)) ? 0 : -EINVAL;
-	if (!rc)
-		rc = daxfs_branch_create(s->region, name, parent,
-					 persistent ? DAXFS_BRANCH_PERSISTENT
-						    : 0);
+	rc = make_branch(s, name, parent,
+			 persistent ? DAXFS_BRANCH_PERSISTENT : 0, bytes,
+			 inodes);
 	if (rc) {
 		branches_fail_create(s, ctx, rc, name, parent);
 		return;
@@ -162,6 +182,34 @@ static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 		return;
 	}
 	branches_reply_branch(s, ctx, name);
+}
+
+static void set_quota(struct varlink_call_ctx *ctx, json_object *params,
+		      void *arg)
+{
+	struct branches_service *s = arg;
+	struct daxfs_branch_info info;
+	u64 bytes, inodes;
+	const char *name;
+	int rc;
+
+	if (!varlink_get_string(ctx, params, "name", true, &name))
+		return;
+	rc = branches_get_info(s, name, &info);
+	if (rc) {
+		branches_fail_branch(ctx, rc, name);
+		return;
+	}
+	bytes = info.quota_bytes;
+	inodes = info.quota_inodes;
+	if (!varlink_get_u64(ctx, params, "bytes", false, &bytes) ||
+	    !varlink_get_u64(ctx, params, "inodes", false, &inodes))
+		return;
+	rc = daxfs_branch_set_quota(s->region, name, bytes, inodes);
+	if (rc)
+		branches_fail_branch(ctx, rc == -EINVAL ? -ERANGE : rc, name);
+	else
+		branches_reply_branch(s, ctx, name);
 }
 
 static void seal(struct varlink_call_ctx *ctx, json_object *params, void *arg)
@@ -262,6 +310,9 @@ static void delete (struct varlink_call_ctx *ctx, json_object *params,
 		rc = s->mounter.unmount_branch(s->mounter.arg, name);
 	if (!rc)
 		rc = daxfs_branch_delete(s->region, name);
+	/* a speculative branch has gone with its mounts */
+	if (force && rc == -ENOENT)
+		rc = 0;
 	if (!rc)
 		ended(s, false);
 	if (rc == -EBUSY)
@@ -355,6 +406,7 @@ void branches_interface(struct branches_service *s,
 		{ "Abort", abort_branch },
 		{ "Delete", delete },
 		{ "Usage", usage },
+		{ "SetQuota", set_quota },
 		{ "Mount", mount_method },
 		{ "Unmount", unmount },
 		{ "Sync", sync_region },

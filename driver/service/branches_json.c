@@ -54,7 +54,9 @@ static bool fill_branch(struct branches_service *s, json_object *o,
 	       add_int(o, "bytes", i->bytes) &&
 	       add_int(o, "inodes", i->inodes) &&
 	       add_int(o, "created_ns", i->ctime_ns) &&
-	       add_mountpoints(s, o, i->name);
+	       add_mountpoints(s, o, i->name) &&
+	       add_int(o, "quota_bytes", i->quota_bytes) &&
+	       add_int(o, "quota_inodes", i->quota_inodes);
 }
 
 json_object *branches_json_branch(struct branches_service *s,

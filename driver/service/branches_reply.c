@@ -20,11 +20,13 @@ static const char *error_name(int err)
 	case EBUSY:
 		return "Busy";
 	case EINVAL:
+	case ERANGE:
 	case ENAMETOOLONG:
 	case ENOTDIR:
 	case EPERM:
 		return "Invalid";
 	case ENOSPC:
+	case EDQUOT:
 	case EMLINK:
 		return "NoSpace";
 	case EROFS:
@@ -59,6 +61,10 @@ void branches_fail_branch(struct varlink_call_ctx *ctx, int rc,
 	else if (rc == -EROFS)
 		branches_fail(ctx, rc, "branch '%s': the region is read-only",
 			      name);
+	else if (rc == -ERANGE)
+		branches_fail(ctx, rc,
+			      "branch '%s': a quota is at most %llu", name,
+			      DAXFS_QUOTA_MAX);
 	else
 		branches_fail(ctx, rc, "branch '%s': %s", name, log_err(-rc));
 }
@@ -86,13 +92,20 @@ int branches_get_info(struct branches_service *s, const char *name,
 	return rc == -ESTALE ? -ENOENT : rc;
 }
 
-/* EBUSY of an operation that live children are in the way of. */
+/* EBUSY of an operation that live children or a seal are in the way of. */
 void branches_fail_children(struct branches_service *s,
 			    struct varlink_call_ctx *ctx, const char *name)
 {
 	struct daxfs_branch_info info;
 
-	if (branches_get_info(s, name, &info) || !info.children)
+	if (branches_get_info(s, name, &info))
+		branches_fail(ctx, -EBUSY, "branch '%s': busy; try again",
+			      name);
+	else if (!info.children && info.state == DAXFS_BRANCH_SEALED)
+		branches_fail(ctx, -EBUSY,
+			      "branch '%s' is sealed, and nothing but delete ends it",
+			      name);
+	else if (!info.children)
 		branches_fail(ctx, -EBUSY, "branch '%s': busy; try again",
 			      name);
 	else

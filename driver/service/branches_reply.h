@@ -11,7 +11,7 @@ branches_fail(struct varlink_call_ctx *ctx, int rc, const char *fmt, ...);
 /* What is wrong with the branch that is named, and what to do. */
 void branches_fail_branch(struct varlink_call_ctx *ctx, int rc,
 			  const char *name);
-/* EBUSY of an operation that live children are in the way of. */
+/* EBUSY of an operation that live children or a seal are in the way of. */
 void branches_fail_children(struct branches_service *s,
 			    struct varlink_call_ctx *ctx, const char *name);
 void branches_fail_create(struct branches_service *s,

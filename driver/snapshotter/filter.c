@@ -59,15 +59,6 @@ static bool is_field_char(char c)
 	       (c >= '0' && c <= '9') || c == '_';
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* `n` digits of a base that is 8 or 16; -1: not so many. */
 static long read_digits(struct parser *ps, int n, int base)
 {

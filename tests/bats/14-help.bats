@@ -17,7 +17,7 @@ options_in() {
 
 @test "man pages have exactly the options of --help" {
 	run_x diff <(options_of mkdaxfs) <(options_in mkdaxfs)
-	run_x diff <(for v in create list tree seal commit abort delete; do
+	run_x diff <(for v in create list tree quota seal commit abort delete; do
 		options_of daxfs-branch $v
 	done | sort -u) <(options_in daxfs-branch)
 	run_x diff <(for v in info tree branches validate; do

@@ -96,6 +96,49 @@ all_gone() {
 	assert_equal "$(branches)" "main p s t"
 }
 
+@test "an unmounted branch that was kept for its children goes with the last" {
+	run_x daxfs-fuse r m1 -o branch=a,parent=main
+	run_x daxfs-fuse r m2 -o branch=b,parent=a
+	run_x daxfs-fuse r m3 -o branch=c,parent=b
+	# from the middle, so that two wait for one
+	run_x daxfs umount m2
+	run_x daxfs umount m1
+	assert_equal "$(branches)" "main a b c"
+	run_x daxfs umount m3
+	all_gone
+	assert_equal "$(branches)" main
+
+	# mounted again it is somebody's again
+	run_x daxfs-fuse r m1 -o branch=a,parent=main
+	run_x daxfs-fuse r m2 -o branch=b,parent=a
+	run_x daxfs umount m1
+	run_x daxfs-fuse r m1 -o branch=a
+	run_x daxfs umount m2
+	assert_equal "$(branches)" "main a"
+	touch m1/thawed
+	run_x daxfs umount m1
+	all_gone
+	assert_equal "$(branches)" main
+
+	# the server may have ended in between
+	run_x daxfs-fuse r m1 -o branch=a,parent=main
+	run_x daxfs-fuse r m2 -o branch=b,parent=a,persist
+	run_x daxfs umount m1
+	run_x daxfs umount m2
+	all_gone
+	assert_equal "$(branches)" "main a b"
+	run_x daxfs-branch delete b -r r
+	assert_equal "$(branches)" main
+
+	# whoever asks to keep it keeps it
+	run_x daxfs-fuse r m1 -o branch=a,parent=main
+	run_x daxfs-fuse r m2 -o branch=b,parent=a
+	run_x daxfs umount --keep m1
+	run_x daxfs umount m2
+	all_gone
+	assert_equal "$(branches)" "main a"
+}
+
 @test "a mounted parent is frozen until its child ends" {
 	run_x daxfs-fuse r m1 -o branch=a,parent=main,persist
 	echo 1 >m1/f

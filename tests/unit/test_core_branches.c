@@ -946,6 +946,90 @@ static void test_end_under_use(void **state)
 	reg_reopen(&g);
 }
 
+#define UNLINKERS 4u
+#define NAMES 800u
+
+struct unlinker {
+	pthread_t thread;
+	struct daxfs_branch *b;
+	u32 first;
+};
+
+static void number_name(char name[16], u32 k)
+{
+	snprintf(name, 16, "o%u", k);
+}
+
+/* Unlinks its share of names and leaves the inodes, as if files were open. */
+static void *unlink_until_stale(void *arg)
+{
+	const struct unlinker *u = arg;
+	char name[16];
+	int rc = 0;
+
+	for (u32 k = u->first; !rc && k < NAMES; k += UNLINKERS) {
+		number_name(name, k);
+		rc = daxfs_unlink(u->b, ROOT, name, strlen(name), NULL);
+	}
+	return (void *)(intptr_t)rc;
+}
+
+static int count_name(void *ctx, const struct daxfs_dirent *d)
+{
+	(void)d;
+	++*(u64 *)ctx;
+	return 0;
+}
+
+static void commit_while_unlinking(u32 pause)
+{
+	struct unlinker u[UNLINKERS];
+	struct daxfs_branch *b = new_branch(&g, "b", "main");
+	char name[16];
+	void *rc;
+
+	for (u32 k = 0; k < NAMES; k++) {
+		number_name(name, k);
+		make_file(b, ROOT, name);
+	}
+	for (u32 k = 0; k < UNLINKERS; k++) {
+		u[k].b = b;
+		u[k].first = k;
+		assert_int_equal(pthread_create(&u[k].thread, NULL,
+						unlink_until_stale, &u[k]),
+				 0);
+	}
+	for (u32 k = 0; k < pause; k++)
+		sched_yield();
+	assert_int_equal(daxfs_branch_commit(g.r, "b", &g.msg), 0);
+	for (u32 k = 0; k < UNLINKERS; k++) {
+		assert_int_equal(pthread_join(u[k].thread, &rc), 0);
+		assert_true(!rc || (intptr_t)rc == -ESTALE);
+	}
+	daxfs_branch_put(b);
+}
+
+/* What loses its name while a commit begins does not stay in main for ever. */
+static void test_unlink_during_commit(void **state)
+{
+	struct shape s = { .size = 16 * MB, .branches = 8 };
+	struct daxfs_branch *m;
+
+	(void)state;
+	for (u32 round = 0; round < 100; round++) {
+		u64 names = 0;
+
+		reg_free(&g);
+		reg_new(&g, &s);
+		commit_while_unlinking(round);
+		m = get_branch(&g, "main");
+		assert_int_equal(daxfs_readdir(m, ROOT, 0, count_name, &names),
+				 0);
+		daxfs_branch_put(m);
+		assert_int_equal(info_of("main").inodes, names);
+	}
+}
+
 /* A handle on a base image that version 4 tools made. */
 static void test_plain_base(void **state)
 {
@@ -1003,18 +1087,31 @@ static void test_readonly_region(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_names),           T(test_main),
-		T(test_table_full),      T(test_list),
-		T(test_frozen_parent),   T(test_seal),
-		T(test_stale),           T(test_isolation),
-		T(test_commit_chain),    T(test_commit_sealed),
-		T(test_abort),           T(test_delete_one_level),
-		T(test_depth),           T(test_too_deep),
-		T(test_space_returns),   T(test_space_of_files),
-		T(test_space_of_commit), T(test_space_overwritten),
-		T(test_compaction),      T(test_lifecycles),
-		T(test_many_commits),    T(test_end_under_use),
-		T(test_plain_base),      T(test_readonly_region),
+		T(test_names),
+		T(test_main),
+		T(test_table_full),
+		T(test_list),
+		T(test_frozen_parent),
+		T(test_seal),
+		T(test_stale),
+		T(test_isolation),
+		T(test_commit_chain),
+		T(test_commit_sealed),
+		T(test_abort),
+		T(test_delete_one_level),
+		T(test_depth),
+		T(test_too_deep),
+		T(test_space_returns),
+		T(test_space_of_files),
+		T(test_space_of_commit),
+		T(test_space_overwritten),
+		T(test_compaction),
+		T(test_lifecycles),
+		T(test_many_commits),
+		T(test_end_under_use),
+		T(test_unlink_during_commit),
+		T(test_plain_base),
+		T(test_readonly_region),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

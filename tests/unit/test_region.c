@@ -7,7 +7,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <cmocka.h>
 
@@ -57,7 +60,6 @@ static void test_create_and_publish(void **state)
 	assert_int_equal(f.backing.size, 1 << 20);
 	assert_false(f.backing.readonly);
 	memcpy(f.backing.base, "hello", 5);
-	assert_int_equal(f.backing.sync(f.backing.priv, 0, 5), 0);
 	assert_int_equal(region_file_publish(&f, &msg), 0);
 	assert_string_equal(f.path, path);
 	region_file_close(&f);
@@ -167,7 +169,7 @@ static void test_refused(void **state)
 	assert_non_null(strstr(msg.text, "not a regular file"));
 }
 
-static void test_sync_and_discard(void **state)
+static void test_discard(void **state)
 {
 	struct region_file f;
 	struct daxfs_backing *bk = &f.backing;
@@ -179,10 +181,7 @@ static void test_sync_and_discard(void **state)
 	assert_int_equal(region_file_open(path, 0, &f, &msg), 0);
 	p = bk->base;
 	memset(p, 7, 1 << 20);
-	assert_int_equal(bk->sync(bk->priv, 0, 1 << 20), 0);
-	assert_int_equal(bk->sync(bk->priv, 4097, 10), 0);
-	assert_int_equal(bk->sync(bk->priv, 1 << 20, 1), -EINVAL);
-	assert_int_equal(bk->sync(bk->priv, 1, UINT64_MAX), -EINVAL);
+	assert_int_equal(msync(p, 1 << 20, MS_SYNC), 0);
 	assert_int_equal(fstat(f.fd, &before), 0);
 	assert_int_equal(bk->discard(bk->priv, 65536, 1 << 19), 0);
 	assert_int_equal(fstat(f.fd, &after), 0);
@@ -194,6 +193,64 @@ static void test_sync_and_discard(void **state)
 	assert_int_equal(p[65536 + (1 << 19)], 7);
 	assert_int_equal(bk->discard(bk->priv, 0, 2 << 20), -EINVAL);
 	region_file_close(&f);
+}
+
+static bool on_tmpfs(int fd)
+{
+	struct statfs st;
+
+	assert_int_equal(fstatfs(fd, &st), 0);
+	return st.f_type == TMPFS_MAGIC;
+}
+
+/* Whatever the scratch folder lies on; the other kind is below. */
+static void test_sync(void **state)
+{
+	static const struct daxfs_range good[] = { { 0, 5 },
+						   { 4097, 10 },
+						   { 65536, 1 << 19 },
+						   { 0, 1 << 20 } };
+	static const struct daxfs_range bad[] = { { 1 << 20, 1 },
+						  { 1, UINT64_MAX } };
+	struct region_file f;
+	struct daxfs_backing *bk = &f.backing;
+
+	(void)state;
+	make_file(1 << 20);
+	assert_int_equal(region_file_open(path, 0, &f, &msg), 0);
+	if (on_tmpfs(f.fd)) {
+		assert_null(bk->sync);
+		region_file_close(&f);
+		return;
+	}
+	memset(bk->base, 7, 1 << 20);
+	assert_int_equal(bk->sync(bk->priv, good, 4), 0);
+	assert_int_equal(bk->sync(bk->priv, good, 0), 0);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(bk->sync(bk->priv, &good[i], 1), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(bk->sync(bk->priv, &bad[i], 1), -EINVAL);
+	region_file_close(&f);
+}
+
+/* Memory needs no syncs, and what is there after a boot is none of ours. */
+static void test_volatile(void **state)
+{
+	static const u8 none[16];
+	struct region_file f;
+	char name[64];
+	int fd = memfd_create("region", 0);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	/* it has no name, so only inspection opens it */
+	assert_int_equal(region_file_open(name, REGION_NOLOCK, &f, &msg), 0);
+	assert_null(f.backing.sync);
+	assert_memory_not_equal(f.backing.boot, none, sizeof(none));
+	region_file_close(&f);
+	close(fd);
 }
 
 static void test_control_path(void **state)
@@ -235,7 +292,9 @@ int main(void)
 		T(test_create_bad),
 		T(test_locks),
 		T(test_refused),
-		T(test_sync_and_discard),
+		T(test_discard),
+		T(test_sync),
+		T(test_volatile),
 		T(test_control_path),
 	};
 

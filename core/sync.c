@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Durability on backings whose stores reach the medium in any order.
+ *
+ * What was synced is not destroyed before that which replaces it is synced too:
+ * - of a branch's log counts, after a loss of power, what its segments' headers
+ *   say is synced (log.c); they say it once entries and data are on the medium;
+ * - blocks that a branch has freed are used again after its next sync; which
+ *   those are is kept in two phases, so that a sync need not hold changes up;
+ * - segments of ended branches are used again after settle().
+ * On other backings nothing waits: region->durable is false.
+ */
+#include "branch.h"
+
+struct mark {
+	u32 seg, tail;
+};
+
+/* One sync of one branch. */
+struct plan {
+	struct daxfs_branch *b;
+	bool any;  /* false: there is nothing to do */
+	u32 *segs; /* that were dirty, ascending */
+	u32 seg_count;
+	struct daxfs_range *ranges;
+	u32 range_count;
+	struct mark *marks;
+	u32 mark_count;
+	u32 phase; /* of the blocks that this sync frees */
+};
+
+static int backing_sync(const struct daxfs_region *r,
+			const struct daxfs_range *v, u32 count)
+{
+	if (!r->durable || !count)
+		return 0;
+	return r->bk.sync(r->bk.priv, v, count);
+}
+
+/* ---- Tables -------------------------------------------------------------------- */
+
+static struct daxfs_range super_range(void)
+{
+	return (struct daxfs_range){ 0, BLOCK };
+}
+
+static struct daxfs_range entry_range(const struct daxfs_branch *b)
+{
+	const struct daxfs_branch_entry *e = branch_entry(b);
+
+	return (struct daxfs_range){ offset_of(b->r, e), sizeof(*e) };
+}
+
+static struct daxfs_range segs_range(const struct daxfs_region *r, u32 first,
+				     u32 last)
+{
+	return (struct daxfs_range){ offset_of(r, &r->segs[first]),
+				     (last - first + 1ull) * sizeof(*r->segs) };
+}
+
+int sync_super(struct daxfs_region *r)
+{
+	struct daxfs_range v = super_range();
+
+	return backing_sync(r, &v, 1);
+}
+
+int sync_entry(const struct daxfs_branch *b)
+{
+	struct daxfs_range v[2] = { super_range(), entry_range(b) };
+
+	return backing_sync(b->r, v, 2);
+}
+
+int sync_tables(struct daxfs_region *r)
+{
+	struct daxfs_range v[3] = {
+		super_range(),
+		{ offset_of(r, r->table), r->slots * sizeof(*r->table) },
+		segs_range(r, 0, r->seg_count - 1),
+	};
+
+	return backing_sync(r, v, 3);
+}
+
+int settle(struct daxfs_region *r)
+{
+	u32 dead = space_take_dead(r);
+	int rc;
+
+	__atomic_store_n(&r->table_dirty, false, __ATOMIC_RELEASE);
+	rc = sync_tables(r);
+	if (!rc) {
+		space_free_dead(r, dead);
+		return 0;
+	}
+	port_store(&r->table_dirty, true);
+	space_put_dead(r, dead);
+	return rc;
+}
+
+/* ---- A plan ---------------------------------------------------------------------- */
+
+static void plan_free(struct plan *p)
+{
+	port_free(p->segs);
+	port_free(p->ranges);
+	port_free(p->marks);
+}
+
+static struct daxfs_log_header *log_header(const struct daxfs_region *r, u32 s)
+{
+	return at(r, seg_offset(r, s));
+}
+
+static int cmp_u32(const void *a, const void *b, port_sort_arg *arg)
+{
+	u32 x = *(const u32 *)a, y = *(const u32 *)b;
+
+	(void)arg;
+	return x < y ? -1 : x > y;
+}
+
+/* Log segments that have grown since they were marked; newest first. */
+static u32 collect_marks(struct daxfs_branch *b, struct mark *marks)
+{
+	const struct daxfs_region *r = b->r;
+	u32 n = 0;
+
+	for (u32 s = b->lists[SEG_LOG]; s != NO_SEGMENT; s = r->seg[s].next) {
+		const struct daxfs_log_header *h = log_header(r, s);
+
+		if (h->synced == h->tail)
+			break;
+		if (marks) {
+			marks[n].seg = s;
+			marks[n].tail = (u32)le64_to_cpu(h->tail);
+		}
+		n++;
+	}
+	return n;
+}
+
+static void collect_dirty(struct plan *p)
+{
+	struct daxfs_branch *b = p->b;
+	struct daxfs_region *r = b->r;
+
+	for (u32 s = b->dirty; s != NO_SEGMENT; s = r->seg[s].dirty_next) {
+		p->segs[p->seg_count++] = s;
+		r->seg[s].dirty = false;
+	}
+	b->dirty = NO_SEGMENT;
+	b->dirty_count = 0;
+	port_sort(p->segs, p->seg_count, sizeof(*p->segs), cmp_u32, NULL);
+}
+
+static void add_range(struct plan *p, struct daxfs_range v)
+{
+	struct daxfs_range *last =
+		p->range_count ? &p->ranges[p->range_count - 1] : NULL;
+
+	if (last && last->off + last->len == v.off)
+		last->len += v.len;
+	else
+		p->ranges[p->range_count++] = v;
+}
+
+static void collect_ranges(struct plan *p)
+{
+	const struct daxfs_region *r = p->b->r;
+
+	add_range(p, super_range());
+	add_range(p, entry_range(p->b));
+	if (p->seg_count)
+		add_range(p, segs_range(r, p->segs[0],
+					p->segs[p->seg_count - 1]));
+	for (u32 i = 0; i < p->seg_count; i++)
+		add_range(p, (struct daxfs_range){ seg_offset(r, p->segs[i]),
+						   r->seg_size });
+}
+
+/* With change_lock held: all that is to become durable, and the next phase. */
+static int plan_make(struct daxfs_branch *b, struct plan *p)
+{
+	u32 dirty = b->dirty_count, marks = collect_marks(b, NULL);
+
+	memset(p, 0, sizeof(*p));
+	p->b = b;
+	p->phase = b->phase;
+	if (!port_load(&b->unsynced))
+		return 0;
+	p->segs = port_alloc((dirty + 1ull) * sizeof(*p->segs));
+	p->ranges = port_alloc((dirty + 3ull) * sizeof(*p->ranges));
+	p->marks = port_alloc((marks + 1ull) * sizeof(*p->marks));
+	if (!p->segs || !p->ranges || !p->marks) {
+		plan_free(p);
+		return -ENOMEM;
+	}
+	p->any = true;
+	p->mark_count = collect_marks(b, p->marks);
+	collect_dirty(p);
+	collect_ranges(p);
+	b->phase ^= 1;
+	port_store(&b->unsynced, false);
+	return 0;
+}
+
+/* With change_lock held, once entries and data are durable. */
+static void plan_mark(const struct plan *p)
+{
+	for (u32 i = 0; i < p->mark_count; i++)
+		port_store(&log_header(p->b->r, p->marks[i].seg)->synced,
+			   cpu_to_le64(p->marks[i].tail));
+}
+
+static int plan_sync_marks(struct plan *p)
+{
+	const struct daxfs_region *r = p->b->r;
+
+	for (u32 i = 0; i < p->mark_count; i++)
+		p->ranges[i] = (struct daxfs_range){
+			seg_offset(r, p->marks[i].seg),
+			sizeof(struct daxfs_log_header)
+		};
+	return backing_sync(r, p->ranges, p->mark_count);
+}
+
+/* With change_lock held: the end, good or bad, of a branch that still lives. */
+static void plan_end(const struct plan *p, int rc)
+{
+	struct daxfs_branch *b = p->b;
+
+	if (!p->any)
+		return;
+	if (!rc) {
+		space_reclaim(b, p->phase);
+		return;
+	}
+	for (u32 i = 0; i < p->seg_count; i++)
+		if (port_load(&b->r->seg[p->segs[i]].owner) == b)
+			seg_dirty(b, p->segs[i]);
+	port_store(&b->unsynced, true);
+}
+
+/* ---- Branches ---------------------------------------------------------------------- */
+
+int branch_sync_held(struct daxfs_branch *b)
+{
+	struct plan p;
+	int rc;
+
+	if (!b->r->durable)
+		return 0;
+	rc = plan_make(b, &p);
+	if (rc)
+		return rc;
+	rc = backing_sync(b->r, p.ranges, p.range_count);
+	if (!rc) {
+		plan_mark(&p);
+		rc = plan_sync_marks(&p);
+	}
+	plan_end(&p, rc);
+	plan_free(&p);
+	return rc;
+}
+
+/* With sync_lock held. Changes go on but for three short moments. */
+static int sync_live(struct daxfs_branch *b)
+{
+	struct plan p;
+	int rc;
+
+	change_begin(b);
+	rc = branch_readable(b);
+	if (!rc)
+		rc = plan_make(b, &p);
+	change_end(b);
+	if (rc)
+		return rc;
+	rc = backing_sync(b->r, p.ranges, p.range_count);
+	change_begin(b);
+	if (!rc)
+		rc = branch_readable(b);
+	if (!rc)
+		plan_mark(&p);
+	change_end(b);
+	if (!rc)
+		rc = plan_sync_marks(&p);
+	change_begin(b);
+	if (!branch_readable(b))
+		plan_end(&p, rc);
+	change_end(b);
+	plan_free(&p);
+	return rc;
+}
+
+static int sync_one(struct daxfs_branch *b)
+{
+	int rc;
+
+	port_lock(&b->sync_lock);
+	rc = sync_live(b);
+	port_unlock(&b->sync_lock);
+	return rc;
+}
+
+/*
+ * The ancestors that have something to sync, nearest first, each with a
+ * reference. They live, and are frozen, as long as the branch does.
+ */
+static int unsynced_ancestors(struct daxfs_branch *b,
+			      struct daxfs_branch ***out, u32 *count)
+{
+	struct daxfs_branch **v = NULL, *p;
+	u32 n = 0;
+	int rc;
+
+	change_begin(b);
+	rc = branch_readable(b);
+	for (p = rc ? NULL : b->parent; p && port_load(&p->unsynced);
+	     p = p->parent)
+		n++;
+	if (n) {
+		v = port_alloc(n * sizeof(*v));
+		rc = v ? 0 : -ENOMEM;
+	}
+	p = b->parent;
+	for (u32 i = 0; v && i < n; i++, p = p->parent) {
+		port_fetch_add(&p->refs, 1);
+		v[i] = p;
+	}
+	change_end(b);
+	*out = v;
+	*count = v ? n : 0;
+	return rc;
+}
+
+int branch_sync(struct daxfs_branch *b)
+{
+	struct daxfs_branch **v;
+	u32 n;
+	int rc;
+
+	if (!b->r->durable)
+		return branch_readable(b);
+	rc = unsynced_ancestors(b, &v, &n);
+	while (n--) {
+		if (!rc)
+			rc = sync_one(v[n]);
+		daxfs_branch_put(v[n]);
+	}
+	port_free(v);
+	return rc ? rc : sync_one(b);
+}
+
+/* All branches with something to sync, each with a reference. */
+static int unsynced_branches(struct daxfs_region *r, struct daxfs_branch ***out,
+			     u32 *count)
+{
+	struct daxfs_branch **v;
+	u32 n = 0;
+
+	port_lock(&r->table_lock);
+	v = port_alloc(r->branches * sizeof(*v));
+	for (struct daxfs_branch *b = r->first; v && b; b = b->next) {
+		if (!port_load(&b->unsynced))
+			continue;
+		port_fetch_add(&b->refs, 1);
+		v[n++] = b;
+	}
+	port_unlock(&r->table_lock);
+	*out = v;
+	*count = n;
+	return v ? 0 : -ENOMEM;
+}
+
+int daxfs_region_sync(struct daxfs_region *r)
+{
+	struct daxfs_branch **v;
+	u32 n;
+	int rc, err;
+
+	if (!r->durable || !r->segmented)
+		return 0;
+	rc = unsynced_branches(r, &v, &n);
+	/* parents come first */
+	for (u32 i = 0; i < n; i++) {
+		err = sync_one(v[i]);
+		if (err && err != -ESTALE && !rc)
+			rc = err;
+		daxfs_branch_put(v[i]);
+	}
+	port_free(v);
+	if (!rc && __atomic_load_n(&r->table_dirty, __ATOMIC_ACQUIRE))
+		rc = settle(r);
+	return rc;
+}
+
+bool space_retry(struct daxfs_branch *b, s64 rc, bool *tried)
+{
+	struct daxfs_region *r = b->r;
+	bool dead;
+
+	if (rc != -ENOSPC || !r->durable || *tried)
+		return false;
+	*tried = true;
+	port_lock(&r->space_lock);
+	dead = r->dead != NO_SEGMENT;
+	port_unlock(&r->space_lock);
+	if (dead && settle(r))
+		return false;
+	return !branch_sync(b);
+}
+
+/* ---- Opening and closing --------------------------------------------------------------- */
+
+/*
+ * From here on what is there counts, whatever it was that the region was opened
+ * after. The mark of who writes comes last: until then it is all done again.
+ */
+int sync_opened(struct daxfs_region *r)
+{
+	struct daxfs_range all = { 0, le64_to_cpu(r->sb->total_size) };
+	static const u8 unknown[16] = { 0xff };
+	bool marked = false;
+	u32 dead;
+	int rc = 0;
+
+	r->opening = false;
+	if (!r->durable) {
+		memset(r->sb->boot, 0, sizeof(r->sb->boot));
+		return 0;
+	}
+	if (r->recovery != RECOVER_NOTHING)
+		rc = backing_sync(r, &all, 1);
+	for (struct daxfs_branch *b = r->first; b && !rc; b = b->next)
+		marked |= log_mark_all(b);
+	dead = space_take_dead(r);
+	if (!rc && (marked || dead != NO_SEGMENT ||
+		    r->recovery != RECOVER_NOTHING))
+		rc = backing_sync(r, &all, 1);
+	if (rc) {
+		space_put_dead(r, dead);
+		return rc;
+	}
+	space_free_dead(r, dead);
+	memcpy(r->sb->boot, r->bk.boot, sizeof(r->sb->boot));
+	if (!memcmp(r->sb->boot, (u8[16]){ 0 }, sizeof(r->sb->boot)))
+		memcpy(r->sb->boot, unknown, sizeof(unknown));
+	return sync_super(r);
+}
+
+int sync_closed(struct daxfs_region *r)
+{
+	int rc = daxfs_region_sync(r);
+
+	if (rc || !r->durable)
+		return rc;
+	memset(r->sb->boot, 0, sizeof(r->sb->boot));
+	return sync_super(r);
+}
