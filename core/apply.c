@@ -98,7 +98,7 @@ int view_reserve(struct daxfs_branch *b, const struct daxfs_txn *t)
 
 int view_reserve_sets(struct daxfs_branch *b, u64 ino, u64 off, u64 end)
 {
-	struct demand d = { .inodes = 4, .small = 8 };
+	struct demand d = { .inodes = 5, .small = 10 };
 
 	if (off < end)
 		d.extents = items_in(&b->view.extents, ino, off, end);
@@ -168,7 +168,9 @@ void view_set_inode(struct daxfs_branch *b, u64 ino, struct dinode *in)
 		b->inodes++;
 	ptree_set(&b->view.inodes, &b->ipool, k, in);
 	set_orphan(b, ino, in->nlink == 0);
-	if (ino >= port_load(&b->r->next_inode))
+	/* where there are others the medium has the number */
+	if (ino >= port_load(&b->r->next_inode) &&
+	    (!b->r->shared || b->r->recovery != RECOVER_NOTHING))
 		port_store(&b->r->next_inode, ino + 1);
 }
 
@@ -185,7 +187,7 @@ static void apply_inode(struct daxfs_branch *b,
 
 static void free_blocks(struct daxfs_branch *b, u64 media, u64 len)
 {
-	if (!media || b->replaying)
+	if (b->replaying)
 		return;
 	while (len) {
 		bool own;
@@ -206,7 +208,8 @@ static void extent_trim(struct daxfs_branch *b, struct pkey key,
 	u64 from = off > first ? off : first, to = end < last ? end : last;
 	struct extent_val part;
 
-	free_blocks(b, e.media ? e.media + (from - first) : 0, to - from);
+	if (e.media && !b->moving)
+		free_blocks(b, e.media + (from - first), to - from);
 	if (from > first) {
 		part.len = from - first;
 		part.media = e.media;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The branch table: finding, creating, sealing, listing. */
-#include "branch.h"
+#include "coord.h"
 
 int branch_readable(const struct daxfs_branch *b)
 {
-	return port_load(&b->ended) ? -ESTALE : 0;
+	if (port_load(&b->ended))
+		return -ESTALE;
+	return b->damaged ? -EUCLEAN : 0;
 }
 
 int branch_writable(const struct daxfs_branch *b)
@@ -13,6 +15,10 @@ int branch_writable(const struct daxfs_branch *b)
 		return 0;
 	if (port_load(&b->ended))
 		return -ESTALE;
+	if (b->damaged)
+		return -EUCLEAN;
+	if (coord_given_up(b->r))
+		return -EIO;
 	if (b->r->readonly || b->id == DAXFS_MAIN_ID ||
 	    b->state != DAXFS_BRANCH_ACTIVE || port_load(&b->children))
 		return -EROFS;
@@ -73,6 +79,7 @@ void branch_free(struct daxfs_branch *b)
 	ppool_drain(&b->pool);
 	ppool_drain(&b->ipool);
 	txn_free(b);
+	port_free(b->problem);
 	port_rw_destroy(&b->lock);
 	port_mutex_destroy(&b->change_lock);
 	port_mutex_destroy(&b->sync_lock);
@@ -83,20 +90,37 @@ int daxfs_branch_get(struct daxfs_region *r, const char *name,
 		     struct daxfs_branch **out)
 {
 	struct daxfs_branch *b;
+	int rc = table_enter(r);
 
-	port_lock(&r->table_lock);
+	*out = NULL;
+	if (rc)
+		return rc;
 	b = branch_find(r, name);
-	if (b)
+	rc = b ? branch_use(b) : -ENOENT;
+	if (!rc) {
 		port_fetch_add(&b->refs, 1);
-	port_unlock(&r->table_lock);
-	*out = b;
-	return b ? 0 : -ENOENT;
+		*out = b;
+	}
+	table_leave(r);
+	return rc;
+}
+
+void branch_unref(struct daxfs_branch *b)
+{
+	if (port_fetch_sub(&b->refs, 1) == 1)
+		branch_free(b);
 }
 
 void daxfs_branch_put(struct daxfs_branch *b)
 {
-	if (b && port_fetch_sub(&b->refs, 1) == 1)
-		branch_free(b);
+	if (!b)
+		return;
+	if (b->r->shared) {
+		port_lock(&b->r->table_lock);
+		branch_unuse(b);
+		port_unlock(&b->r->table_lock);
+	}
+	branch_unref(b);
 }
 
 void branch_insert(struct daxfs_branch *b)
@@ -129,15 +153,22 @@ void branch_remove(struct daxfs_branch *b)
 	r->branches--;
 }
 
+void branch_tie(struct daxfs_branch *b, struct daxfs_branch *parent)
+{
+	port_store(&parent->children, parent->children + 1);
+	b->parent = parent;
+	b->depth = parent->depth + 1;
+}
+
 void branch_attach(struct daxfs_branch *b, struct daxfs_branch *parent)
 {
 	/* the lock waits for a change that is under way */
 	change_begin(parent);
-	port_store(&parent->children, parent->children + 1);
-	view_clone(&b->view, &parent->view);
+	branch_tie(b, parent);
+	/* where there are others it is made for whoever uses the branch first */
+	if (!b->r->shared)
+		view_clone(&b->view, &parent->view);
 	change_end(parent);
-	b->parent = parent;
-	b->depth = parent->depth + 1;
 }
 
 /* ---- Entries on media --------------------------------------------------------------- */
@@ -164,14 +195,14 @@ void entry_write(struct daxfs_branch *b)
 	/* until this store the entry is free */
 	port_store(&e->state, cpu_to_le32(b->state));
 	port_store(&b->r->sb->active_branches, cpu_to_le32(b->r->branches + 1));
-	port_store(&b->r->table_dirty, true);
+	table_changed(b->r);
 	port_store(&b->unsynced, true);
 }
 
 void entry_free(struct daxfs_region *r, u32 slot)
 {
 	port_store(&r->table[slot].state, cpu_to_le32(DAXFS_BRANCH_FREE));
-	port_store(&r->table_dirty, true);
+	table_changed(r);
 	port_store(&r->sb->active_branches, cpu_to_le32(r->branches));
 	r->free_slots[r->free_count++] = slot;
 }
@@ -180,7 +211,7 @@ void branch_set_flag(struct daxfs_branch *b, u32 flag, bool on)
 {
 	b->flags = on ? b->flags | flag : b->flags & ~flag;
 	port_store(&branch_entry(b)->flags, cpu_to_le32(b->flags));
-	port_store(&b->r->table_dirty, true);
+	table_changed(b->r);
 }
 
 /* ---- Create, seal -------------------------------------------------------------------- */
@@ -204,8 +235,13 @@ static int create(struct daxfs_region *r, const char *name, const char *parent,
 		return -ENOENT;
 	if (branch_find(r, name))
 		return -EEXIST;
+	if (p->damaged)
+		return -EUCLEAN;
 	if (p->depth + 1 > DAXFS_MAX_DEPTH)
 		return -EMLINK;
+	/* with live children it is frozen, whoever has it */
+	if (!p->children && branch_others(p))
+		return -EBUSY;
 	if (!r->free_count)
 		return -ENOSPC;
 	b = branch_new(r, r->next_branch, name);
@@ -229,12 +265,14 @@ int daxfs_branch_create(struct daxfs_region *r, const char *name,
 
 	if (rc)
 		return rc;
-	port_lock(&r->table_lock);
+	rc = table_enter(r);
+	if (rc)
+		return rc;
 	if (r->readonly)
 		rc = region_upgrade(r);
 	if (!rc)
 		rc = create(r, name, parent, flags);
-	port_unlock(&r->table_lock);
+	table_leave(r);
 	return rc;
 }
 
@@ -250,7 +288,7 @@ static int seal_memory(struct daxfs_branch *b)
 		b->state = DAXFS_BRANCH_SEALED;
 		port_store(&branch_entry(b)->state,
 			   cpu_to_le32(DAXFS_BRANCH_SEALED));
-		port_store(&b->r->table_dirty, true);
+		table_changed(b->r);
 		ppool_drain(&b->pool);
 		ppool_drain(&b->ipool);
 		txn_free(b);
@@ -280,10 +318,12 @@ int daxfs_branch_seal(struct daxfs_region *r, const char *name)
 		return rc;
 	/* most of it, while others may use the table */
 	rc = branch_sync(b);
-	port_lock(&r->table_lock);
 	if (!rc)
+		rc = table_enter(r);
+	if (!rc) {
 		rc = seal(r, b);
-	port_unlock(&r->table_lock);
+		table_leave(r);
+	}
 	if (!rc)
 		rc = sync_entry(b);
 	daxfs_branch_put(b);
@@ -294,9 +334,10 @@ int daxfs_branch_set_persistent(struct daxfs_region *r, const char *name,
 				bool persistent)
 {
 	struct daxfs_branch *b;
-	int rc = 0;
+	int rc = table_enter(r);
 
-	port_lock(&r->table_lock);
+	if (rc)
+		return rc;
 	b = branch_find(r, name);
 	if (!b) {
 		rc = -ENOENT;
@@ -307,7 +348,7 @@ int daxfs_branch_set_persistent(struct daxfs_region *r, const char *name,
 		if (persistent)
 			branch_set_flag(b, DAXFS_BRANCH_DROP, false);
 	}
-	port_unlock(&r->table_lock);
+	table_leave(r);
 	return rc;
 }
 
@@ -323,6 +364,7 @@ static void fill_info(struct daxfs_branch *b, struct daxfs_branch_info *out)
 		memcpy(out->parent, b->parent->name, sizeof(out->parent));
 	}
 	out->persistent = b->flags & DAXFS_BRANCH_PERSISTENT;
+	out->damaged = b->damaged;
 	out->children = b->children;
 	out->ctime_ns = b->ctime_ns;
 	out->quota_bytes = b->quota_bytes;
@@ -346,17 +388,40 @@ int daxfs_branch_info(struct daxfs_branch *b, struct daxfs_branch_info *out)
 	return rc;
 }
 
+int daxfs_branch_problem(struct daxfs_region *r, const char *name,
+			 struct daxfs_message *out, bool *repaired)
+{
+	struct daxfs_branch *b;
+	int rc = table_enter(r);
+
+	if (rc)
+		return rc;
+	b = branch_find(r, name);
+	if (b && b->problem) {
+		*out = *b->problem;
+		*repaired = !b->damaged;
+	} else {
+		rc = -ENOENT;
+	}
+	table_leave(r);
+	return rc;
+}
+
 int daxfs_branch_list(struct daxfs_region *r, struct daxfs_branch_info **out,
 		      u32 *count)
 {
 	struct daxfs_branch_info *v;
 	u32 n = 0;
+	int rc = table_enter(r);
 
-	port_lock(&r->table_lock);
+	*out = NULL;
+	*count = 0;
+	if (rc)
+		return rc;
 	v = port_alloc(r->branches * sizeof(*v));
 	for (struct daxfs_branch *b = r->first; v && b; b = b->next)
 		fill_info(b, &v[n++]);
-	port_unlock(&r->table_lock);
+	table_leave(r);
 	*out = v;
 	*count = n;
 	return v ? 0 : -ENOMEM;

@@ -16,8 +16,13 @@ void branch_free(struct daxfs_branch *b);
 /* Into the list (which is in order of id) and the name table. */
 void branch_insert(struct daxfs_branch *b);
 void branch_remove(struct daxfs_branch *b);
-/* Tie a new branch to its parent: view, depth, the parent's count. */
+/* Tie a new branch to its parent: depth, the parent's count; and its view. */
+void branch_tie(struct daxfs_branch *b, struct daxfs_branch *parent);
 void branch_attach(struct daxfs_branch *b, struct daxfs_branch *parent);
+/* A reference of the engine's own. */
+void branch_unref(struct daxfs_branch *b);
+/* Find the segments of one branch, for log_replay(). */
+int branch_adopt(struct daxfs_branch *b);
 
 struct daxfs_branch_entry *branch_entry(const struct daxfs_branch *b);
 void entry_write(struct daxfs_branch *b);
@@ -25,13 +30,6 @@ void entry_write(struct daxfs_branch *b);
 void branch_set_flag(struct daxfs_branch *b, u32 flag, bool on);
 void entry_free(struct daxfs_region *r, u32 slot);
 
-/*
- * Branches that ended while table_lock was held. `hash_next` links them; their
- * region's reference is dropped once the front was told.
- */
-struct ended {
-	struct daxfs_branch *first;
-};
 /* From here on every call on the branch answers ESTALE. */
 void branch_end(struct daxfs_branch *b, struct ended *e);
 /* ENOENT (NULL), EPERM (main), EROFS, EBUSY (children), or 0. */

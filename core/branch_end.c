@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* How branches end: delete and abort. Commit: commit.c. */
-#include "branch.h"
+#include "coord.h"
 
 void branch_end(struct daxfs_branch *b, struct ended *e)
 {
@@ -30,7 +30,7 @@ void ended_tell(struct daxfs_region *r, struct ended *e)
 		e->first = b->hash_next;
 		if (r->on_end)
 			r->on_end(r->on_end_arg, b);
-		daxfs_branch_put(b);
+		branch_unref(b);
 	}
 }
 
@@ -48,7 +48,7 @@ int branch_may_end(const struct daxfs_region *r, const struct daxfs_branch *b)
 		return -EPERM;
 	if (r->readonly)
 		return -EROFS;
-	return b->children ? -EBUSY : 0;
+	return b->children ? -EBUSY : branch_others(b);
 }
 
 /*
@@ -59,12 +59,21 @@ static void drop_one(struct daxfs_region *r, struct daxfs_branch *b,
 		 struct ended *e)
 {
 	struct daxfs_branch *parent = b->parent;
+	bool loaded = b->loaded;
 	u32 slot = b->slot;
 
 	port_store(&branch_entry(b)->state, cpu_to_le32(DAXFS_BRANCH_ABORTED));
 	branch_end(b, e);
 	entry_free(r, slot);
 	port_store(&parent->children, parent->children - 1);
+	if (!r->shared)
+		return;
+	/* of a branch without a view here the segments are not known */
+	if (loaded)
+		parent->loaded_children--;
+	else
+		space_scavenge(r);
+	branch_unload(parent);
 }
 
 /* It was there for its children only, and the last of them has ended. */
@@ -91,14 +100,15 @@ int daxfs_branch_delete(struct daxfs_region *r, const char *name)
 {
 	struct ended e = { NULL };
 	struct daxfs_branch *b;
-	int rc;
+	int rc = table_enter(r);
 
-	port_lock(&r->table_lock);
+	if (rc)
+		return rc;
 	b = branch_find(r, name);
 	rc = branch_may_end(r, b);
 	if (!rc)
 		drop(r, b, &e);
-	port_unlock(&r->table_lock);
+	table_leave(r);
 	ended_tell(r, &e);
 	return rc;
 }
@@ -107,16 +117,17 @@ int daxfs_branch_drop(struct daxfs_region *r, const char *name)
 {
 	struct ended e = { NULL };
 	struct daxfs_branch *b;
-	int rc;
+	int rc = table_enter(r);
 
-	port_lock(&r->table_lock);
+	if (rc)
+		return rc;
 	b = branch_find(r, name);
 	rc = branch_may_end(r, b);
 	if (!rc)
 		drop(r, b, &e);
 	else if (rc == -EBUSY)
 		branch_set_flag(b, DAXFS_BRANCH_DROP, true);
-	port_unlock(&r->table_lock);
+	table_leave(r);
 	ended_tell(r, &e);
 	return rc;
 }
@@ -124,9 +135,10 @@ int daxfs_branch_drop(struct daxfs_region *r, const char *name)
 int daxfs_branch_keep(struct daxfs_region *r, const char *name)
 {
 	struct daxfs_branch *b;
-	int rc = 0;
+	int rc = table_enter(r);
 
-	port_lock(&r->table_lock);
+	if (rc)
+		return rc;
 	b = branch_find(r, name);
 	if (!b)
 		rc = -ENOENT;
@@ -134,7 +146,7 @@ int daxfs_branch_keep(struct daxfs_region *r, const char *name)
 		rc = -EROFS;
 	else if (b->flags & DAXFS_BRANCH_DROP)
 		branch_set_flag(b, DAXFS_BRANCH_DROP, false);
-	port_unlock(&r->table_lock);
+	table_leave(r);
 	return rc;
 }
 
@@ -142,9 +154,10 @@ int daxfs_branch_abort(struct daxfs_region *r, const char *name)
 {
 	struct ended e = { NULL };
 	struct daxfs_branch *b, *parent;
-	int rc;
+	int rc = table_enter(r);
 
-	port_lock(&r->table_lock);
+	if (rc)
+		return rc;
 	b = branch_find(r, name);
 	rc = branch_may_end(r, b);
 	if (!rc && b->state == DAXFS_BRANCH_SEALED)
@@ -156,7 +169,7 @@ int daxfs_branch_abort(struct daxfs_region *r, const char *name)
 		    parent->state == DAXFS_BRANCH_SEALED)
 			break;
 	}
-	port_unlock(&r->table_lock);
+	table_leave(r);
 	ended_tell(r, &e);
 	return rc;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Building the in-memory branches of a region that is being opened. */
-#include "branch.h"
+#include "coord.h"
 
 struct opening {
 	struct daxfs_region *r;
@@ -255,30 +255,123 @@ static int adopt_segments(struct opening *o)
 	return 0;
 }
 
+/* What compaction left, or somebody who died while claiming it. */
+static bool is_waste(const struct daxfs_branch *b, u32 s)
+{
+	const struct daxfs_segment_entry *e = &b->r->segs[s];
+	u32 kind = le32_to_cpu(e->kind);
+
+	if (kind == DAXFS_SEGMENT_LOG)
+		return le64_to_cpu(e->order) <
+		       le64_to_cpu(branch_entry(b)->log_start);
+	return kind != DAXFS_SEGMENT_DATA;
+}
+
+int branch_adopt(struct daxfs_branch *b)
+{
+	struct daxfs_region *r = b->r;
+	struct log_seg *logs;
+	u32 n = 0;
+
+	logs = port_alloc((r->seg_count + 1ull) * sizeof(*logs));
+	if (!logs)
+		return -ENOMEM;
+	for (u32 s = 0; s < r->seg_count; s++) {
+		if (le64_to_cpu(port_load(&r->segs[s].owner)) != b->id)
+			continue;
+		if (is_waste(b, s)) {
+			/* others that look at it leave it alone */
+			if (b->users && b->state == DAXFS_BRANCH_ACTIVE)
+				space_kill(r, s, b->id);
+		} else if (r->segs[s].kind ==
+			   cpu_to_le32(DAXFS_SEGMENT_DATA)) {
+			space_adopt(b, s, DAXFS_SEGMENT_DATA);
+		} else {
+			logs[n].order = le64_to_cpu(r->segs[s].order);
+			logs[n++].seg = s;
+		}
+	}
+	port_sort(logs, n, sizeof(*logs), cmp_order, NULL);
+	for (u32 i = 0; i < n; i++)
+		space_adopt(b, logs[i].seg, DAXFS_SEGMENT_LOG);
+	port_free(logs);
+	space_bury(r);
+	return 0;
+}
+
+static bool has_children(const struct opening *o, const struct daxfs_branch *b)
+{
+	for (u32 i = 0; i < o->count; i++)
+		if (le64_to_cpu(branch_entry(o->by_id[i])->parent_id) == b->id)
+			return true;
+	return false;
+}
+
+static int note_problem(struct daxfs_branch *b, const struct daxfs_message *msg)
+{
+	b->problem = port_alloc(sizeof(*b->problem));
+	if (!b->problem)
+		return -ENOMEM;
+	*b->problem = *msg;
+	return 0;
+}
+
+/* Nothing is known of it but its segments, which stay its own. */
+static int put_aside(struct daxfs_branch *b, const struct daxfs_message *msg)
+{
+	view_drop(&b->view);
+	view_init(&b->view);
+	b->damaged = true;
+	return note_problem(b, msg);
+}
+
+static int replay_log(struct opening *o, struct daxfs_branch *b)
+{
+	bool cut = o->r->repair && !has_children(o, b);
+	int rc = log_replay(b, cut, o->msg);
+
+	if (rc == 1)
+		rc = note_problem(b, o->msg);
+	if (!rc && o->r->segmented)
+		rc = view_claim_blocks(b, o->msg);
+	return rc;
+}
+
+static int tie_branch(struct opening *o, struct daxfs_branch *b)
+{
+	u64 id = le64_to_cpu(branch_entry(b)->parent_id);
+	struct daxfs_branch *parent = by_id(o, id);
+	char which[64];
+
+	port_snprintf(which, sizeof(which), "branch %s", b->name);
+	if (!parent)
+		return corrupt(o->msg, "branch table", which,
+			       "parent is missing", id);
+	branch_tie(b, parent);
+	view_clone(&b->view, &parent->view);
+	parent->loaded_children++;
+	if (b->depth > DAXFS_MAX_DEPTH)
+		return corrupt(o->msg, "branch table", which,
+			       "is nested too deeply", b->depth);
+	if (parent->damaged)
+		message(o->msg, "its parent '%s' is damaged", parent->name);
+	return 0;
+}
+
 /* Parents come first, so each branch starts from a finished view. */
 static int replay_branch(struct opening *o, struct daxfs_branch *b)
 {
-	char which[64];
-	int rc;
+	bool main = b->id == DAXFS_MAIN_ID;
+	int rc = main ? 0 : tie_branch(o, b);
 
-	if (b->id != DAXFS_MAIN_ID) {
-		u64 id = le64_to_cpu(branch_entry(b)->parent_id);
-		struct daxfs_branch *parent = by_id(o, id);
-
-		port_snprintf(which, sizeof(which), "branch %s", b->name);
-		if (!parent)
-			return corrupt(o->msg, "branch table", which,
-				       "parent is missing", id);
-		branch_attach(b, parent);
-		if (b->depth > DAXFS_MAX_DEPTH)
-			return corrupt(o->msg, "branch table", which,
-				       "is nested too deeply", b->depth);
-	}
-	rc = log_replay(b, o->msg);
-	if (!rc && o->r->segmented)
-		rc = view_claim_blocks(b, o->msg);
+	if (rc)
+		return rc;
+	b->loaded = true;
+	rc = !main && b->parent->damaged ? -EUCLEAN : replay_log(o, b);
+	if (rc == -EUCLEAN && !main && o->r->segmented)
+		return put_aside(b, o->msg);
 	if (!rc)
-		space_trim(b);
+		space_trim(b, !o->r->readonly);
 	return rc;
 }
 
@@ -298,20 +391,26 @@ static int open_all(struct opening *o)
 	return rc;
 }
 
-int branch_open_all(struct daxfs_region *r, struct daxfs_message *msg)
+static int make_tables(struct daxfs_region *r)
 {
-	struct opening o = { .r = r, .msg = msg };
-	int rc;
-
 	r->name_buckets = 64;
 	while (r->name_buckets < r->slots)
 		r->name_buckets *= 2;
 	r->names = port_zalloc(r->name_buckets * sizeof(*r->names));
 	r->free_slots = port_alloc((r->slots + 1ull) * sizeof(u32));
+	return r->names && r->free_slots ? 0 : -ENOMEM;
+}
+
+int branch_open_all(struct daxfs_region *r, struct daxfs_message *msg)
+{
+	struct opening o = { .r = r, .msg = msg };
+	int rc;
+
+	rc = make_tables(r);
 	o.by_id = port_alloc((r->slots + 1ull) * sizeof(*o.by_id));
-	if (!r->names || !r->free_slots || !o.by_id)
+	if (!rc && !o.by_id)
 		rc = -ENOMEM;
-	else
+	if (!rc)
 		rc = open_all(&o);
 	/* on failure some handles are in no list yet */
 	for (u32 i = 0; rc && o.by_id && i < o.count; i++)
@@ -319,6 +418,41 @@ int branch_open_all(struct daxfs_region *r, struct daxfs_message *msg)
 			branch_free(o.by_id[i]);
 	port_free(o.by_id);
 	return rc;
+}
+
+/* Main's entry is there: whoever opened the region first made it. */
+static struct daxfs_branch *find_main(struct daxfs_region *r)
+{
+	for (u32 i = 0; i < r->slots; i++) {
+		struct daxfs_branch *b;
+
+		if (!live(&r->table[i]) ||
+		    le64_to_cpu(r->table[i].id) != DAXFS_MAIN_ID)
+			continue;
+		b = branch_new(r, DAXFS_MAIN_ID, r->table[i].name);
+		if (b)
+			b->slot = i;
+		return b;
+	}
+	return NULL;
+}
+
+int branch_open_main(struct daxfs_region *r)
+{
+	struct daxfs_branch *b;
+	int rc = make_tables(r);
+
+	if (rc)
+		return rc;
+	b = find_main(r);
+	if (!b)
+		return -ENOMEM;
+	b->ctime_ns = le64_to_cpu(branch_entry(b)->ctime_ns);
+	branch_insert(b);
+	r->main = b;
+	r->seen = ~0ull;
+	r->seen_commit = ~0ull; /* so that its view is made */
+	return 0;
 }
 
 void branch_close_all(struct daxfs_region *r)

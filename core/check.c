@@ -356,6 +356,8 @@ static const char *check_rec_inode(const struct daxfs_rec_inode *i, u32 size)
 		return "inode record has an unknown file type";
 	if (le64_to_cpu(i->size) > DAXFS_MAX_FILE_SIZE)
 		return "inode record has a size over the limit";
+	if (le32_to_cpu(i->flags) & ~DAXFS_INODE_KNOWN)
+		return "inode record has an unknown flag";
 	if (le32_to_cpu(i->atime_nsec) >= 1000000000u ||
 	    le32_to_cpu(i->mtime_nsec) >= 1000000000u ||
 	    le32_to_cpu(i->ctime_nsec) >= 1000000000u ||

@@ -60,18 +60,10 @@ static int check_super_page(struct base *b, struct daxfs_message *msg)
 	return 0;
 }
 
-static int check_xattrs(struct walk *w, const struct daxfs_base_inode *i,
-			u32 ino)
+static int check_xattr_list(struct walk *w, u32 ino, u64 start, u64 len)
 {
-	u64 start, len = le32_to_cpu(i->xattr_len), pos = 0;
+	u64 pos = 0;
 
-	if (!i->xattr_ref)
-		return 0;
-	start = (u64)(le32_to_cpu(i->xattr_ref) - 1) * 8;
-	if (!w->b->xattrs || !len || start > w->b->xattr_size ||
-	    len > w->b->xattr_size - start)
-		return bad(w, "inode", ino, "xattr list outside the xattr area",
-			   start);
 	while (pos < len) {
 		const struct daxfs_base_xattr *x =
 			(const void *)(w->b->xattrs + start + pos);
@@ -90,6 +82,56 @@ static int check_xattrs(struct walk *w, const struct daxfs_base_inode *i,
 			return bad(w, "inode", ino, "xattr name has a NUL",
 				   pos);
 		pos += base_xattr_size(x);
+	}
+	return 0;
+}
+
+static int xattr_order(const void *x, const void *y, port_sort_arg *arg)
+{
+	const struct base *b = arg;
+	const struct daxfs_base_inode *i = &b->inodes[*(const u32 *)x - 1];
+	const struct daxfs_base_inode *k = &b->inodes[*(const u32 *)y - 1];
+	u32 a = le32_to_cpu(i->xattr_ref), c = le32_to_cpu(k->xattr_ref);
+
+	return a < c ? -1 : a > c;
+}
+
+/*
+ * Inodes may share a list, but lists do not overlap: each byte is looked at
+ * once, however many inodes there are.
+ */
+static int check_xattrs(struct walk *w)
+{
+	u64 end = 0, last = ~0ull;
+	u32 n = 0;
+
+	if (!w->b->attrs)
+		return 0;
+	for (u32 ino = 1; ino <= w->b->count; ino++)
+		if (w->b->inodes[ino - 1].xattr_ref)
+			w->queue[n++] = ino;
+	port_sort(w->queue, n, sizeof(*w->queue), xattr_order, w->b);
+	for (u32 k = 0; k < n; k++) {
+		u32 ino = w->queue[k];
+		const struct daxfs_base_inode *i = &w->b->inodes[ino - 1];
+		u64 start = (u64)(le32_to_cpu(i->xattr_ref) - 1) * 8;
+		u64 len = le32_to_cpu(i->xattr_len);
+		int rc;
+
+		if (!w->b->xattrs || !len || start > w->b->xattr_size ||
+		    len > w->b->xattr_size - start)
+			return bad(w, "inode", ino,
+				   "xattr list outside the xattr area", start);
+		if (start == last && start + len == end)
+			continue;
+		if (start < end)
+			return bad(w, "inode", ino,
+				   "xattr list overlaps another", start);
+		rc = check_xattr_list(w, ino, start, len);
+		if (rc)
+			return rc;
+		last = start;
+		end = start + len;
 	}
 	return 0;
 }
@@ -160,8 +202,6 @@ static int check_inode(struct walk *w, u32 ino)
 	default:
 		return bad(w, "inode", ino, "unknown file type", mode);
 	}
-	if (!rc && w->b->attrs)
-		rc = check_xattrs(w, i, ino);
 	return rc;
 }
 
@@ -283,6 +323,8 @@ int check_base(struct base *b, bool full, struct daxfs_message *msg)
 		rc = -ENOMEM;
 	for (u32 ino = 1; !rc && ino <= b->count; ino++)
 		rc = check_inode(&w, ino);
+	if (!rc)
+		rc = check_xattrs(&w);
 	if (!rc && !S_ISDIR(le32_to_cpu(b->inodes[0].mode)))
 		rc = bad(&w, "inode", 1, "root is not a directory",
 			 le32_to_cpu(b->inodes[0].mode));

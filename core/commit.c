@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Commit: a branch and its ancestors become main; all others end. */
-#include "branch.h"
+#include "coord.h"
 #include "view.h"
 
 static int may_commit(const struct daxfs_region *r,
@@ -157,24 +157,6 @@ static void drop_replaced(struct daxfs_branch *main, struct daxfs_branch *leaf)
 
 /* ---- Commit ------------------------------------------------------------------ */
 
-/* All but main answer ESTALE from now on, and nobody is inside them any more. */
-static void quiesce(const struct daxfs_region *r)
-{
-	struct daxfs_branch *b;
-
-	for (b = r->first; b; b = b->next)
-		if (b != r->main)
-			port_store(&b->ended, 1);
-	for (b = r->first; b; b = b->next) {
-		if (b == r->main)
-			continue;
-		change_begin(b);
-		port_write_lock(&b->lock);
-		port_write_unlock(&b->lock);
-		change_end(b);
-	}
-}
-
 /*
  * Inodes without names could be freed by nobody once they are main's. This may
  * fail, and nobody is harmed then; on success nobody can make more of them.
@@ -208,6 +190,7 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 	view_drop(&main->view);
 	main->view = leaf->view;
 	view_init(&leaf->view);
+	main->loaded_children = 0;
 	port_store(&main->children, 0);
 	port_write_unlock(&main->lock);
 	/* its log is all that was ever committed: only here it can shrink */
@@ -224,12 +207,6 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 	}
 }
 
-static void unquiesce(const struct daxfs_region *r)
-{
-	for (struct daxfs_branch *b = r->first; b; b = b->next)
-		port_store(&b->ended, 0);
-}
-
 static int commit(struct daxfs_region *r, struct daxfs_branch *leaf,
 		  struct ended *e, struct daxfs_message *msg)
 {
@@ -237,13 +214,20 @@ static int commit(struct daxfs_region *r, struct daxfs_branch *leaf,
 
 	if (rc)
 		return rc;
-	quiesce(r);
+	branches_quiesce(r);
 	rc = sync_chain(r, leaf);
+	if (!rc)
+		rc = coord_stand_still(r, leaf->id);
 	if (!rc)
 		rc = name_committed(r, leaf->id);
 	if (rc) {
-		unquiesce(r);
-		message(msg, "cannot make branch '%s' durable", leaf->name);
+		coord_go_on(r);
+		branches_resume(r);
+		message(msg,
+			rc == -EBUSY
+				? "another process that uses the region does not answer: branch '%s' was not committed"
+				: "cannot make branch '%s' durable",
+			leaf->name);
 		return rc;
 	}
 	rc = commit_media(r, leaf);
@@ -251,8 +235,14 @@ static int commit(struct daxfs_region *r, struct daxfs_branch *leaf,
 		message(msg,
 			"committed, but the media did not take all of it: the region is read-only until it is opened again");
 	commit_memory(r, leaf, e);
+	/* of branches that others had the segments are not known */
+	if (r->shared)
+		space_scavenge(r);
 	if (!rc && r->durable)
 		(void)settle(r); /* else with the next sync */
+	r->quiet = false;
+	r->seen_commit = le64_to_cpu(r->sb->commit_sequence);
+	coord_go_on(r);
 	return rc;
 }
 
@@ -267,14 +257,16 @@ int daxfs_branch_commit(struct daxfs_region *r, const char *name,
 		return rc;
 	/* most of it, while others may use the table */
 	rc = branch_sync(b);
-	port_lock(&r->table_lock);
 	if (!rc)
+		rc = table_enter(r);
+	if (!rc) {
 		rc = branch_readable(b);
-	if (!rc)
-		rc = may_commit(r, b, msg);
-	if (!rc)
-		rc = commit(r, b, &e, msg);
-	port_unlock(&r->table_lock);
+		if (!rc)
+			rc = may_commit(r, b, msg);
+		if (!rc)
+			rc = commit(r, b, &e, msg);
+		table_leave(r);
+	}
 	ended_tell(r, &e);
 	daxfs_branch_put(b);
 	return rc;

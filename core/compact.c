@@ -210,9 +210,8 @@ static int compact(struct daxfs_branch *b)
 	u64 start;
 	int rc;
 
-	port_lock(&r->space_lock);
-	start = r->next_order;
-	port_unlock(&r->space_lock);
+	/* a number of its own, which nothing older has and all newer exceed */
+	start = space_order(r);
 	view_init(&none);
 	view_clone(&own, &b->view);
 	c.own = &own;

@@ -71,6 +71,13 @@ struct daxfs_backing {
 	u8 boot[16];
 	/* Give the memory of [off, off+len) back; reads as zeros after. Or NULL. */
 	int (*discard)(void *priv, u64 off, u64 len);
+	/*
+	 * Of a region that is shared: keep the mark of instance `slot` for as
+	 * long as this process lives (-EAGAIN: somebody has it), and ask whether
+	 * anybody keeps it. NULL: who is late for its deadline has died.
+	 */
+	int (*hold)(void *priv, u32 slot);
+	bool (*held)(void *priv, u32 slot);
 };
 
 /* ---- Regions ------------------------------------------------------------- */
@@ -109,6 +116,8 @@ int daxfs_region_format(void *base, const struct daxfs_format_params *p,
 
 #define DAXFS_OPEN_VALIDATE \
 	(1u << 0) /* verify data checksums, link counts too */
+#define DAXFS_OPEN_SHARED (1u << 1)
+#define DAXFS_OPEN_REPAIR (1u << 2)
 
 /*
  * Check the media and build the index. On success the region keeps `backing`
@@ -116,6 +125,23 @@ int daxfs_region_format(void *base, const struct daxfs_format_params *p,
  * a commit is finished here, unless it is read-only. On failure msg says what,
  * where and why: EINVAL (no DAXFS region), EUCLEAN (corrupt), EOPNOTSUPP
  * (unknown feature bit), ENOMEM.
+ *
+ * A branch other than main whose log is damaged does not keep the region from
+ * opening: it and those below it answer EUCLEAN to everything but delete and
+ * abort, see daxfs_branch_problem(). REPAIR (which wants a writable backing):
+ * such a log is cut where the damage begins, and the branch is then as it was
+ * at that moment. Main's log too; not that of a branch with live children,
+ * which rest on what would be cut.
+ *
+ * SHARED: other processes or kernels may have the region open too, all with this
+ * flag. Each active branch is then used by one of them at a time:
+ * daxfs_branch_get() takes it (EBUSY while another has it) until the last
+ * daxfs_branch_put(), and whatever would end or seal it elsewhere is refused
+ * with EBUSY too, but for a commit, which ends it everywhere. The opener calls
+ * daxfs_region_poll() several times a second, from a thread of its own. Any
+ * call that uses the branch table may fail with EBUSY (another instance holds
+ * the table and does not answer) or EIO (this one did not, and was given up).
+ * A read-only backing cannot be shared (EINVAL); EUSERS: too many instances.
  */
 int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 		      struct daxfs_region **out, struct daxfs_message *msg);
@@ -128,6 +154,12 @@ void daxfs_region_close(struct daxfs_region *r);
  * what was written to any of them. EIO and others of the backing's.
  */
 int daxfs_region_sync(struct daxfs_region *r);
+
+/*
+ * Of a shared region: say that this instance lives, and act upon what others
+ * did. Cheap when there is nothing new. Returns 0, or EIO as above.
+ */
+int daxfs_region_poll(struct daxfs_region *r);
 
 struct daxfs_region_info {
 	u64 total_size;
@@ -153,6 +185,7 @@ struct daxfs_branch_info {
 	char parent[DAXFS_BRANCH_NAME_MAX + 1];
 	enum daxfs_branch_state state;
 	bool persistent;
+	bool damaged;  /* its log, or that of one above it, cannot be read */
 	u32 children; /* live ones */
 	u64 bytes;    /* space this branch owns: data blocks and log */
 	u64 inodes;   /* inodes this branch created and still has */
@@ -227,6 +260,13 @@ int daxfs_branch_set_quota(struct daxfs_region *r, const char *name, u64 bytes,
 int daxfs_branch_info(struct daxfs_branch *b, struct daxfs_branch_info *out);
 
 /*
+ * What opening the region found to be wrong with a live branch, and whether it
+ * was repaired. ENOENT: nothing, or no such branch.
+ */
+int daxfs_branch_problem(struct daxfs_region *r, const char *name,
+			 struct daxfs_message *out, bool *repaired);
+
+/*
  * All live branches in order of id (parents before children). *out is an array
  * of *count, freed with daxfs_free().
  */
@@ -286,8 +326,13 @@ int daxfs_getattr(struct daxfs_branch *b, u64 ino, struct daxfs_attr *out);
 
 /*
  * Change the attributes named in `set`; ctime becomes now. Permission checks
- * are the front's. EISDIR/EINVAL: size of a directory or of a special file;
- * EINVAL: a time's nsec; EFBIG. `out` may be NULL.
+ * are the front's, and so is to say that a change of owner, or of size, clears
+ * privileges (KILLPRIV). A mode changes the access ACL with it. A size that is
+ * not larger gives back space set aside behind the end. EISDIR/EINVAL: size of
+ * a directory or of a special file; EINVAL: a time's nsec; EFBIG. ENOSPC comes
+ * before anything has changed; only a file of many hundred extents, in a region
+ * where even the log space kept for freeing is used up, may be left half-way,
+ * its size then being what daxfs_getattr() says. `out` may be NULL.
  */
 int daxfs_setattr(struct daxfs_branch *b, u64 ino, u32 set,
 		  const struct daxfs_attr *in, struct daxfs_attr *out);
@@ -312,7 +357,7 @@ int daxfs_parent(struct daxfs_branch *b, u64 ino, u64 *out);
 
 struct daxfs_new {
 	u32 mode;  /* type and permission bits */
-	u32 umask; /* taken off mode unless `dir` has a default ACL */
+	u32 umask; /* off mode unless `dir` has a default ACL; not symlinks */
 	u32 uid, gid;
 	u32 rdev;
 	const char *target; /* symlinks, NUL-terminated, 1..4095 bytes */
@@ -430,30 +475,43 @@ ssize_t daxfs_write(struct daxfs_branch *b, u64 ino, const void *buf,
 #define DAXFS_FALLOC_KILLPRIV (1u << 5) /* as DAXFS_SET_KILLPRIV; with any */
 
 /*
- * As fallocate(2). Without a mode blocks that read as zeros are allocated
- * where the file has none of the branch's own, so that writing there cannot
- * fail for space. Collapse and insert take multiples of 4096 and work within
- * the file. ENOSPC leaves the file as it was. EINVAL, EFBIG, EISDIR, ENODEV (not
- * a regular file), EOPNOTSUPP (a combination of modes that nobody has).
+ * As fallocate(2). Without a mode blocks are allocated where the file has none
+ * of the branch's own: zeros for holes, copies of the base's and of inherited
+ * data, so that writing there needs no more data blocks. Space behind the end
+ * (KEEP_SIZE) stays until a setattr of the size. A range that is zeroed is
+ * allocated, too. Collapse and insert take multiples of 4096, work within the
+ * file and are atomic; for that, what moves must be own blocks, so the base's
+ * and inherited data are copied, in at most 512 extents (else EFBIG). Holes that
+ * are punched in more than 256 extents come to be one after another. ENOSPC
+ * leaves the file as it was. EINVAL, EFBIG, EISDIR, ENODEV (not a regular file),
+ * EOPNOTSUPP (a combination of modes that nobody has).
  */
 int daxfs_fallocate(struct daxfs_branch *b, u64 ino, u32 mode, u64 off,
 		    u64 len);
 
 /*
  * Copy at most `len` bytes between two files, or two ranges of one that do not
- * overlap (EINVAL), keeping holes. Returns the bytes copied, 0 at the end of
- * `from`. Errors as daxfs_write().
+ * overlap (EINVAL). Holes are copied as such: the target's whole blocks there
+ * become holes. Returns the bytes copied, fewer than `len` at the end of `from`
+ * or when space ran out, 0 at or after the end. Others may write in between.
+ * write_flags: DAXFS_WRITE_KILLPRIV. Errors as daxfs_write().
  */
 ssize_t daxfs_copy_range(struct daxfs_branch *b, u64 from, u64 from_off,
 			 u64 to, u64 to_off, u64 len, u32 write_flags);
 
-/* The next hole, or data, at or after `off`. ENXIO as lseek(2). */
+/*
+ * The next hole, or data, at or after `off`; the end of the file is a hole.
+ * Allocated blocks are data. ENXIO as lseek(2); EISDIR, EINVAL.
+ */
 s64 daxfs_seek(struct daxfs_branch *b, u64 ino, u64 off, bool hole);
 
 /*
  * The inode was read: its atime becomes now if it is not after mtime and ctime
- * or a day old (relatime). Not on branches that cannot be written: these
- * answer 0 and change nothing, and neither does a full region.
+ * or a day old (relatime). Not where the branch has the inode as the base image
+ * or its parent has it: who only reads an image writes no log, as on overlayfs,
+ * whose lower files keep their atime. Nor on branches that cannot be written or
+ * have no space left: these answer 0, for a read does not fail for this. ESTALE,
+ * ENOENT.
  */
 int daxfs_touch(struct daxfs_branch *b, u64 ino);
 
@@ -471,8 +529,11 @@ int daxfs_fsync(struct daxfs_branch *b, u64 ino);
  * Linux' form (version 2). Setting an access ACL sets the mode's permission
  * bits, and is not stored where these say it all; changing the mode changes the
  * ACL; new inodes inherit the directory's default ACL. Who may do what is the
- * front's to check. EINVAL: not a valid ACL; EACCES: a default ACL for
- * something that is no directory; EOPNOTSUPP: symlinks.
+ * front's to check. An ACL without entries removes it, as removing does; either
+ * succeeds where there is none, and CREATE and REPLACE mean nothing. EINVAL: not
+ * a valid ACL; E2BIG: more than 2047 entries; EACCES: a default ACL for
+ * something that is no directory; EOPNOTSUPP: symlinks. EUCLEAN from operations
+ * that go by an ACL: what is stored, by a base image, is none.
  */
 
 /* Returns the value's length; size 0 only asks. ENODATA, ERANGE. */

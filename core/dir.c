@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Looking up, listing and making names. Removing and renaming: rename.c. */
-#include "internal.h"
+#include "acl.h"
 #include "names.h"
 
 #define INODE_BATCH 1024u
@@ -121,11 +121,30 @@ int daxfs_readdir(struct daxfs_branch *b, u64 dir, u64 cookie,
 
 /* ---- Making ----------------------------------------------------------------------- */
 
+/* Each instance takes numbers in batches of its own. */
+static u64 shared_inode_number(struct daxfs_region *r)
+{
+	u64 ino;
+
+	port_lock(&r->space_lock);
+	if (r->next_inode >= r->inode_limit) {
+		r->next_inode =
+			port_add_le64(&r->sb->next_inode_id, INODE_BATCH);
+		r->inode_limit = r->next_inode + INODE_BATCH;
+	}
+	ino = r->next_inode++;
+	port_unlock(&r->space_lock);
+	return ino;
+}
+
 /* Numbers are never used twice, so media learns of them before they are. */
 u64 new_inode_number(struct daxfs_region *r)
 {
-	u64 ino = port_fetch_add(&r->next_inode, 1);
+	u64 ino;
 
+	if (r->shared)
+		return shared_inode_number(r);
+	ino = port_fetch_add(&r->next_inode, 1);
 	if (ino >= port_load(&r->inode_limit)) {
 		port_lock(&r->space_lock);
 		if (ino >= r->inode_limit) {
@@ -164,10 +183,18 @@ static int check_make(const struct daxfs_branch *b, u64 dir, const char *name,
 	return parent->nlink ? 0 : -ENOENT;
 }
 
-static void init_inode(const struct daxfs_branch *b, u64 dir,
-		       const struct dinode *parent, const struct daxfs_new *n,
-		       struct dinode *in)
+/* The inode of what is made in `dir`, with the ACLs that it inherits. */
+static int init_new(struct daxfs_branch *b, u64 dir,
+		    const struct dinode *parent, const struct daxfs_new *n,
+		    u64 *ino, struct dinode *in)
 {
+	int rc = quota_inode(b);
+
+	if (rc)
+		return rc;
+	*ino = new_inode_number(b->r);
+	if (*ino > DAXFS_MAX_INO)
+		return -ENOSPC;
 	memset(in, 0, sizeof(*in));
 	in->mode = n->mode;
 	in->uid = n->uid;
@@ -185,6 +212,7 @@ static void init_inode(const struct daxfs_branch *b, u64 dir,
 		in->parent = dir;
 	}
 	in->atime = in->mtime = in->ctime = in->btime = txn_time(b);
+	return acl_inherit(b, dir, *ino, n->umask, in);
 }
 
 static int check_new(const struct daxfs_new *n)
@@ -223,13 +251,9 @@ static int make(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 		rc = -EMLINK;
 	if (rc)
 		return rc;
-	rc = quota_inode(b);
+	rc = init_new(b, dir, &parent, n, &ino, &in);
 	if (rc)
 		return rc;
-	ino = new_inode_number(b->r);
-	if (ino > DAXFS_MAX_INO)
-		return -ENOSPC;
-	init_inode(b, dir, &parent, n, &in);
 	if (S_ISLNK(n->mode)) {
 		in.size = strlen(n->target);
 		txn_xattr(b, ino, "", 0, n->target, (u32)in.size, 0);
@@ -247,17 +271,64 @@ static int make(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 int daxfs_make(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 	       const struct daxfs_new *n, struct daxfs_attr *out)
 {
+	bool tried = false;
 	int rc = check_name(name, len);
 
 	if (!rc)
 		rc = check_new(n);
 	if (rc)
 		return rc;
-	change_begin(b);
-	rc = make(b, dir, name, len, n, out);
-	change_end(b);
+	do {
+		change_begin(b);
+		rc = make(b, dir, name, len, n, out);
+		change_end(b);
+	} while (space_retry(b, rc, &tried));
 	return rc;
 }
+
+static int make_tmpfile(struct daxfs_branch *b, u64 dir,
+			const struct daxfs_new *n, u32 flags,
+			struct daxfs_attr *out)
+{
+	struct dinode parent, in;
+	u64 ino;
+	int rc = txn_begin(b);
+
+	if (!rc)
+		rc = get_dir(b, dir, &parent);
+	if (!rc && !parent.nlink)
+		rc = -ENOENT;
+	if (!rc)
+		rc = init_new(b, dir, &parent, n, &ino, &in);
+	if (rc)
+		return rc;
+	in.nlink = 0;
+	if (!(flags & DAXFS_TMPFILE_EXCL))
+		in.flags = DAXFS_INODE_LINKABLE;
+	txn_inode(b, ino, &in);
+	rc = txn_commit(b);
+	if (!rc && out)
+		fill_attr(ino, &in, out);
+	return rc;
+}
+
+int daxfs_tmpfile(struct daxfs_branch *b, u64 dir, const struct daxfs_new *n,
+		  u32 flags, struct daxfs_attr *out)
+{
+	bool tried = false;
+	int rc;
+
+	if (!S_ISREG(n->mode) || (flags & ~DAXFS_TMPFILE_EXCL))
+		return -EINVAL;
+	do {
+		change_begin(b);
+		rc = make_tmpfile(b, dir, n, flags, out);
+		change_end(b);
+	} while (space_retry(b, rc, &tried));
+	return rc;
+}
+
+/* ---- Linking ---------------------------------------------------------------------- */
 
 static int link_name(struct daxfs_branch *b, u64 ino, u64 dir, const char *name,
 		     size_t len, struct daxfs_attr *out)
@@ -269,7 +340,7 @@ static int link_name(struct daxfs_branch *b, u64 ino, u64 dir, const char *name,
 		rc = get_dinode(b, ino, &in);
 	if (!rc && S_ISDIR(in.mode))
 		rc = -EPERM;
-	if (!rc && !in.nlink)
+	if (!rc && !in.nlink && !(in.flags & DAXFS_INODE_LINKABLE))
 		rc = -ENOENT;
 	if (!rc && in.nlink >= LINKS_MAX)
 		rc = -EMLINK;
@@ -278,6 +349,7 @@ static int link_name(struct daxfs_branch *b, u64 ino, u64 dir, const char *name,
 	if (rc)
 		return rc;
 	in.nlink++;
+	in.flags &= ~DAXFS_INODE_LINKABLE;
 	in.ctime = txn_time(b);
 	dir_changed(b, &parent, 1, 0);
 	txn_inode(b, ino, &in);
@@ -292,13 +364,16 @@ static int link_name(struct daxfs_branch *b, u64 ino, u64 dir, const char *name,
 int daxfs_link(struct daxfs_branch *b, u64 ino, u64 dir, const char *name,
 	       size_t len, struct daxfs_attr *out)
 {
+	bool tried = false;
 	int rc = check_name(name, len);
 
 	if (rc)
 		return rc;
-	change_begin(b);
-	rc = link_name(b, ino, dir, name, len, out);
-	change_end(b);
+	do {
+		change_begin(b);
+		rc = link_name(b, ino, dir, name, len, out);
+		change_end(b);
+	} while (space_retry(b, rc, &tried));
 	return rc;
 }
 

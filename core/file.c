@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Reading and writing file data. */
-#include "internal.h"
+#include "write.h"
 
 #define WRITE_CHUNK (4u << 20) /* bytes that one transaction writes at most */
-#define WRITE_RUNS 256u        /* and extents */
 
-static int check_file(const struct dinode *in)
+int check_file(const struct dinode *in)
 {
 	if (S_ISDIR(in->mode))
 		return -EISDIR;
@@ -113,30 +112,18 @@ ssize_t daxfs_read(struct daxfs_branch *b, u64 ino, void *buf, size_t len,
 
 /* ---- Write ------------------------------------------------------------------------- */
 
-/* One write in progress. */
-struct write {
-	struct daxfs_branch *b;
-	u64 ino;
-	struct dinode *in;
-	const u8 *buf; /* the bytes for off */
-	u64 off, end;  /* still to be written */
-	u64 near;      /* where the last run ended */
-	u32 runs;      /* extents in this transaction */
-	struct {
-		u64 media;
-		u32 blocks;
-	} fresh[WRITE_RUNS];
-};
-
 static void put_bytes(struct write *w, u64 media, u64 n)
 {
-	copy_data(at(w->b->r, media), w->buf, n);
-	w->buf += n;
+	if (w->buf) {
+		copy_data(at(w->b->r, media), w->buf, n);
+		w->buf += n;
+	} else {
+		zero_data(at(w->b->r, media), n);
+	}
 	w->off += n;
 }
 
-/* Fill part of a new block with what the file has there now. */
-static void copy_old(const struct write *w, u64 off, u64 end, u64 media)
+void write_keep(const struct write *w, u64 off, u64 end, u64 media)
 {
 	struct map m;
 
@@ -150,30 +137,57 @@ static void copy_old(const struct write *w, u64 off, u64 end, u64 media)
 	}
 }
 
+/* Note a run of new blocks; it may go on where the last one ended. */
+static void add_run(struct write *w, u64 off, u64 media, u32 blocks)
+{
+	u32 n = w->runs;
+	u64 last = n ? w->fresh[n - 1].blocks * BLOCK : 0;
+
+	if (n && w->fresh[n - 1].off + last == off &&
+	    w->fresh[n - 1].media + last == media) {
+		w->fresh[n - 1].blocks += blocks;
+		return;
+	}
+	w->fresh[n].off = off;
+	w->fresh[n].media = media;
+	w->fresh[n].blocks = blocks;
+	w->runs++;
+}
+
+int write_alloc(struct write *w, u64 first, u64 end, u64 *run_end, u64 *media)
+{
+	u64 want = (end - first) / BLOCK;
+	u32 got;
+
+	if (want > w->b->r->seg_blocks)
+		want = w->b->r->seg_blocks;
+	got = block_alloc(w->b, (u32)want, w->near, media);
+	if (!got)
+		return space_error(w->b, 1);
+	add_run(w, first, *media, got);
+	*run_end = first + got * BLOCK;
+	w->in->blocks +=
+		got - view_mapped_blocks(w->b, w->ino, w->in, first, *run_end);
+	w->near = *media + got * BLOCK;
+	return 0;
+}
+
 /*
  * Write up to `end` into new blocks; the file's blocks there are holes or
- * others see them. Fails when not one block is to be had.
+ * others see them.
  */
 static int write_new(struct write *w, u64 end)
 {
 	u64 first = block_floor(w->off), media, run_end;
-	u32 want = (u32)((block_ceil(end) - first) / BLOCK);
-	u32 got = block_alloc(w->b, want, w->near, &media);
+	int rc = write_alloc(w, first, block_ceil(end), &run_end, &media);
 
-	if (!got)
-		return space_error(w->b, 1);
-	w->fresh[w->runs].media = media;
-	w->fresh[w->runs++].blocks = got;
-	run_end = first + got * BLOCK;
-	w->in->blocks +=
-		got - view_mapped_blocks(w->b, w->ino, w->in, first, run_end);
+	if (rc)
+		return rc;
 	if (run_end < end)
 		end = run_end;
-	copy_old(w, first, w->off, media);
-	copy_old(w, end, run_end, media + (end - first));
-	txn_extent(w->b, w->ino, first, run_end - first, media);
+	write_keep(w, first, w->off, media);
+	write_keep(w, end, run_end, media + (end - first));
 	put_bytes(w, media + (w->off - first), end - w->off);
-	w->near = media + got * BLOCK;
 	return 0;
 }
 
@@ -188,6 +202,7 @@ static int write_run(struct write *w, u64 end)
 	if (m.extent && m.media) {
 		n = block_owned(w->b, m.media, m.len, &own);
 		if (own) {
+			block_dirty(w->b, m.media, n);
 			put_bytes(w, m.media, n);
 			w->near = m.media + n;
 			return 0;
@@ -204,7 +219,7 @@ static int write_run(struct write *w, u64 end)
 	return write_new(w, w->off + m.len);
 }
 
-static void undo_runs(struct write *w)
+void write_undo(struct write *w)
 {
 	while (w->runs--)
 		block_free(w->b, w->fresh[w->runs].media,
@@ -212,8 +227,22 @@ static void undo_runs(struct write *w)
 	w->runs = 0;
 }
 
-/* A gap before what is written reads as zeros. */
-static int grow(struct write *w)
+int write_commit(struct write *w)
+{
+	int rc;
+
+	for (u32 i = 0; i < w->runs; i++)
+		txn_extent(w->b, w->ino, w->fresh[i].off,
+			   w->fresh[i].blocks * BLOCK, w->fresh[i].media);
+	txn_inode(w->b, w->ino, w->in);
+	rc = txn_commit(w->b);
+	if (rc)
+		write_undo(w);
+	w->runs = 0;
+	return rc;
+}
+
+int write_grow(struct write *w)
 {
 	int rc = grow_prepare(w->b, w->ino, w->in);
 
@@ -240,7 +269,7 @@ static int write_chunk(struct write *w, u32 flags)
 		stop = start + WRITE_CHUNK;
 	w->runs = 0;
 	if (start > w->in->size)
-		rc = grow(w);
+		rc = write_grow(w);
 	while (!rc && w->off < stop && w->runs < WRITE_RUNS)
 		rc = write_run(w, stop);
 	if (w->off == start)
@@ -250,13 +279,11 @@ static int write_chunk(struct write *w, u32 flags)
 	w->in->mtime = w->in->ctime = txn_time(w->b);
 	if (flags & DAXFS_WRITE_KILLPRIV)
 		kill_priv(w->b, w->ino, w->in);
-	txn_inode(w->b, w->ino, w->in);
-	rc = txn_commit(w->b);
-	if (!rc)
-		return 0;
-	undo_runs(w);
-	*w->in = before;
-	w->off = start;
+	rc = write_commit(w);
+	if (rc) {
+		*w->in = before;
+		w->off = start;
+	}
 	return rc;
 }
 
@@ -272,10 +299,24 @@ static u64 end_of_previous(const struct write *w, u64 off)
 	return m.extent && m.media ? m.media + BLOCK : 0;
 }
 
-static ssize_t write_locked(struct write *w, size_t len, u64 off, u32 flags)
+int write_range(struct write *w, u32 flags)
+{
+	int rc = 0;
+
+	w->near = end_of_previous(w, w->off);
+	while (!rc && w->off < w->end) {
+		rc = write_chunk(w, flags);
+		if (!rc && w->off < w->end)
+			rc = txn_begin(w->b);
+	}
+	return rc;
+}
+
+/* *done: how much was written, also on failure. */
+static int write_locked(struct write *w, size_t len, u64 off, u32 flags,
+			size_t *done)
 {
 	struct dinode in;
-	u64 start;
 	int rc = txn_begin(w->b);
 
 	if (!rc)
@@ -291,38 +332,59 @@ static ssize_t write_locked(struct write *w, size_t len, u64 off, u32 flags)
 	if (len > DAXFS_MAX_FILE_SIZE - off)
 		len = DAXFS_MAX_FILE_SIZE - off;
 	w->in = &in;
-	w->off = start = off;
+	w->off = off;
 	w->end = off + len;
-	w->near = end_of_previous(w, off);
-	while (w->off < w->end) {
-		rc = write_chunk(w, flags);
-		if (!rc && w->off < w->end)
-			rc = txn_begin(w->b);
-		if (rc)
-			break;
-	}
-	return w->off > start ? (ssize_t)(w->off - start) : rc;
+	rc = write_range(w, flags);
+	*done = w->off - off;
+	return rc;
 }
 
 ssize_t daxfs_write(struct daxfs_branch *b, u64 ino, const void *buf,
 		    size_t len, u64 off, u32 flags)
 {
+	bool tried = false;
+	size_t done = 0, n;
 	struct write *w;
-	ssize_t rc;
+	int rc;
 
 	if (len > SSIZE_MAX)
 		return -EINVAL;
-	/* too large for a kernel's stack */
 	w = port_zalloc(sizeof(*w));
 	if (!w)
 		return -ENOMEM;
 	w->b = b;
 	w->ino = ino;
-	w->buf = buf;
-	change_begin(b);
-	rc = write_locked(w, len, off, flags);
-	change_end(b);
+	do {
+		n = 0;
+		w->buf = (const u8 *)buf + done;
+		change_begin(b);
+		rc = write_locked(w, len - done, off + done, flags, &n);
+		change_end(b);
+		done += n;
+	} while (space_retry(b, rc, &tried));
 	port_free(w);
+	return done ? (ssize_t)done : rc;
+}
+
+/* ---- Holes and data ---------------------------------------------------------------- */
+
+s64 daxfs_seek(struct daxfs_branch *b, u64 ino, u64 off, bool hole)
+{
+	struct dinode in;
+	struct map m;
+	s64 rc = begin_read_file(b, ino, &in);
+
+	if (!rc && off >= in.size)
+		rc = -ENXIO;
+	if (!rc) {
+		for (; off < in.size; off += m.len) {
+			view_map(b, ino, &in, off, in.size, &m);
+			if (!m.media == hole)
+				break;
+		}
+		rc = off < in.size || hole ? (s64)off : -ENXIO;
+	}
+	port_read_unlock(&b->lock);
 	return rc;
 }
 

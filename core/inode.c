@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Attributes and the end of inodes. */
-#include "internal.h"
+#include "acl.h"
 
 #define UNMAP_BATCH 256u /* extents that one transaction drops */
 
@@ -78,6 +78,11 @@ void kill_priv(struct daxfs_branch *b, u64 ino, struct dinode *in)
 
 /* ---- Size ------------------------------------------------------------------------ */
 
+bool in_place_zero_ok(const struct daxfs_branch *b)
+{
+	return !b->r->durable;
+}
+
 static bool all_zero(const u8 *p, u32 n)
 {
 	while (n && !*p) {
@@ -87,40 +92,43 @@ static bool all_zero(const u8 *p, u32 n)
 	return !n;
 }
 
-/* The media of the extent block that holds `size`, 0 where nothing need be done. */
+/*
+ * The media of the extent block that holds `size` when there is something else
+ * than zeros behind that; else 0.
+ */
 static u64 tail_block(const struct daxfs_branch *b, u64 ino,
 		      const struct dinode *in, u64 size, bool *own)
 {
+	u32 head = (u32)(size & BLOCK_MASK);
 	struct map m;
 
-	if (!(size & BLOCK_MASK))
+	if (!head)
 		return 0;
 	view_map(b, ino, in, block_floor(size), block_floor(size) + BLOCK, &m);
-	if (!m.extent || !m.media)
+	if (!m.extent || !m.media ||
+	    all_zero((u8 *)at(b->r, m.media) + head, (u32)BLOCK - head))
 		return 0;
 	block_owned(b, m.media, BLOCK, own);
+	*own = *own && in_place_zero_ok(b);
 	return m.media;
 }
 
-/* Replace a tail block that others see by one of our own, zero after `size`. */
-static int copy_tail(struct daxfs_branch *b, u64 ino, u64 media, u64 size)
+/* Replace a tail block by a new one, which is zero after `size`. */
+static void copy_tail(struct daxfs_branch *b, u64 ino, u64 media, u64 size,
+		      u64 new)
 {
 	u32 head = (u32)(size & BLOCK_MASK);
-	u64 off;
 
-	if (!block_alloc(b, 1, 0, &off))
-		return space_error(b, 1);
-	memcpy(at(b->r, off), at(b->r, media), head);
-	memset((u8 *)at(b->r, off) + head, 0, BLOCK - head);
-	txn_extent(b, ino, block_floor(size), BLOCK, off);
-	b->txn->fresh = off;
-	return 0;
+	copy_data(at(b->r, new), at(b->r, media), head);
+	memset((u8 *)at(b->r, new) + head, 0, BLOCK - head);
+	txn_extent(b, ino, block_floor(size), BLOCK, new);
 }
 
 static void zero_after(struct daxfs_branch *b, u64 media, u64 size)
 {
 	u32 head = (u32)(size & BLOCK_MASK);
 
+	block_dirty(b, media, BLOCK);
 	zero_data((u8 *)at(b->r, media) + head, BLOCK - head);
 }
 
@@ -133,59 +141,75 @@ static void zero_after(struct daxfs_branch *b, u64 media, u64 size)
 int grow_prepare(struct daxfs_branch *b, u64 ino, const struct dinode *in)
 {
 	bool own;
-	u64 media = tail_block(b, ino, in, in->size, &own);
-	u32 head = (u32)(in->size & BLOCK_MASK);
+	u64 media = tail_block(b, ino, in, in->size, &own), new;
 
-	if (!media || all_zero((u8 *)at(b->r, media) + head, (u32)BLOCK - head))
+	if (!media)
 		return 0;
-	if (!own)
-		return copy_tail(b, ino, media, in->size);
-	zero_after(b, media, in->size);
+	if (own) {
+		zero_after(b, media, in->size);
+		return 0;
+	}
+	if (!block_alloc(b, 1, 0, &new))
+		return space_error(b, 1);
+	b->txn->fresh = new;
+	copy_tail(b, ino, media, in->size, new);
 	return 0;
 }
 
-/* One transaction: everything from `size` on goes. */
+/* One transaction: the blocks from `size` on go. */
 static int shrink_once(struct daxfs_branch *b, u64 ino, struct dinode *in,
 		       u64 size)
 {
-	u64 end = block_ceil(in->size), from = block_ceil(size);
-	bool own = false;
-	u64 media = tail_block(b, ino, in, size, &own);
-	int rc = 0;
+	u64 from = block_ceil(size), end = DAXFS_MAX_FILE_SIZE;
 
 	b->txn->frees = true;
-	if (media && !own)
-		rc = copy_tail(b, ino, media, size);
-	if (rc)
-		return rc;
 	if (from < end) {
 		in->blocks -= view_mapped_blocks(b, ino, in, from, end);
 		txn_unmap(b, ino, from, end - from);
 	}
-	in->size = size;
+	/* extents may lie behind the file's end */
+	if (in->size > size)
+		in->size = size;
 	if (in->base_valid > size)
 		in->base_valid = size;
 	txn_inode(b, ino, in);
-	rc = txn_commit(b);
-	if (!rc && media && own)
-		zero_after(b, media, size);
-	return rc;
+	return txn_commit(b);
 }
 
 int shrink_file(struct daxfs_branch *b, u64 ino, struct dinode *in, u64 size)
 {
+	bool own = false;
+	u64 media = tail_block(b, ino, in, size, &own), new = 0, floor;
 	int rc;
 
+	/* all that can lack space comes first: what follows only frees */
+	if (media && !own && !block_alloc(b, 1, 0, &new))
+		return space_error(b, 1);
 	for (;;) {
-		u64 floor = view_unmap_floor(b, ino, size, UNMAP_BATCH);
-
+		floor = view_unmap_floor(b, ino, size, UNMAP_BATCH);
+		if (floor == size && new)
+			copy_tail(b, ino, media, size, new);
 		rc = shrink_once(b, ino, in, floor);
 		if (rc || floor == size)
-			return rc;
+			break;
 		rc = txn_begin(b);
 		if (rc)
-			return rc;
+			break;
 	}
+	if (rc && new)
+		block_free(b, new, BLOCK);
+	else if (!rc && media && own)
+		zero_after(b, media, size);
+	return rc;
+}
+
+/* Space is set aside behind the end: what makes a file no longer drops it. */
+static bool has_more(const struct daxfs_branch *b, u64 ino, u64 size)
+{
+	struct pkey want = { ino, ~0ull }, k;
+	const struct extent_val *e = ptree_le(&b->view.extents, want, &k);
+
+	return e && k.hi == ino && k.lo + e->len > block_ceil(size);
 }
 
 /* ---- Setattr ----------------------------------------------------------------------- */
@@ -241,8 +265,14 @@ static int setattr(struct daxfs_branch *b, u64 ino, u32 set,
 		in->gid = a->gid;
 	if (set & DAXFS_SET_KILLPRIV)
 		kill_priv(b, ino, in);
+	if (set & DAXFS_SET_MODE)
+		rc = acl_chmod(b, ino, in);
+	if (rc)
+		return rc;
 	set_times(b, in, set, a);
-	if ((set & DAXFS_SET_SIZE) && a->size < in->size)
+	if ((set & DAXFS_SET_SIZE) &&
+	    (a->size < in->size ||
+	     (a->size == in->size && has_more(b, ino, a->size))))
 		return shrink_file(b, ino, in, a->size);
 	if ((set & DAXFS_SET_SIZE) && a->size > in->size) {
 		rc = grow_prepare(b, ino, in);
@@ -257,17 +287,82 @@ static int setattr(struct daxfs_branch *b, u64 ino, u32 set,
 int daxfs_setattr(struct daxfs_branch *b, u64 ino, u32 set,
 		  const struct daxfs_attr *a, struct daxfs_attr *out)
 {
+	bool tried = false;
 	struct dinode in;
 	int rc;
 
 	if (!times_ok(set, a))
 		return -EINVAL;
-	change_begin(b);
-	rc = setattr(b, ino, set, a, &in);
+	do {
+		change_begin(b);
+		rc = setattr(b, ino, set, a, &in);
+		change_end(b);
+	} while (space_retry(b, rc, &tried));
 	if (!rc && out)
 		fill_attr(ino, &in, out);
-	change_end(b);
 	return rc;
+}
+
+/* ---- Access time ---------------------------------------------------------------------- */
+
+#define DAY 86400
+
+static int time_cmp(struct daxfs_time a, struct daxfs_time b)
+{
+	if (a.sec != b.sec)
+		return a.sec < b.sec ? -1 : 1;
+	return a.nsec < b.nsec ? -1 : a.nsec > b.nsec;
+}
+
+static bool atime_is_old(const struct dinode *in, s64 now)
+{
+	return time_cmp(in->atime, in->mtime) <= 0 ||
+	       time_cmp(in->atime, in->ctime) <= 0 ||
+	       now - in->atime.sec >= DAY;
+}
+
+/* The inode is the base image's or an ancestor's as yet. */
+static bool inherited(const struct daxfs_branch *b, u64 ino)
+{
+	struct pkey k = { ino, 0 };
+	const struct dinode *in = ptree_get(&b->view.inodes, k), *old;
+
+	if (!in)
+		return true;
+	old = b->parent ? ptree_get(&b->parent->view.inodes, k) : NULL;
+	return old && !memcmp(in, old, sizeof(*in));
+}
+
+static int touch(struct daxfs_branch *b, u64 ino)
+{
+	struct dinode in;
+	int rc = txn_begin(b);
+
+	if (!rc)
+		rc = get_dinode(b, ino, &in);
+	if (rc)
+		return rc;
+	if (inherited(b, ino) || !atime_is_old(&in, txn_time(b).sec))
+		return 0;
+	in.atime = txn_time(b);
+	txn_inode(b, ino, &in);
+	return txn_commit(b);
+}
+
+int daxfs_touch(struct daxfs_branch *b, u64 ino)
+{
+	s64 now = (s64)(port_now_ns() / 1000000000u);
+	struct dinode in;
+	int rc = begin_read(b, ino, &in);
+
+	port_read_unlock(&b->lock);
+	if (rc || !atime_is_old(&in, now))
+		return rc;
+	change_begin(b);
+	rc = touch(b, ino);
+	change_end(b);
+	/* a read does not fail because the time cannot be kept */
+	return rc == -ESTALE || rc == -ENOENT ? rc : 0;
 }
 
 /* ---- Evict -------------------------------------------------------------------------- */
@@ -293,11 +388,14 @@ static int evict(struct daxfs_branch *b, u64 ino)
 
 int daxfs_evict(struct daxfs_branch *b, u64 ino)
 {
+	bool tried = false;
 	int rc;
 
-	change_begin(b);
-	rc = evict(b, ino);
-	change_end(b);
+	do {
+		change_begin(b);
+		rc = evict(b, ino);
+		change_end(b);
+	} while (space_retry(b, rc, &tried));
 	return rc;
 }
 
@@ -313,10 +411,13 @@ int evict_orphans(struct daxfs_branch *b)
 
 int daxfs_evict_orphans(struct daxfs_branch *b)
 {
+	bool tried = false;
 	int rc;
 
-	change_begin(b);
-	rc = evict_orphans(b);
-	change_end(b);
+	do {
+		change_begin(b);
+		rc = evict_orphans(b);
+		change_end(b);
+	} while (space_retry(b, rc, &tried));
 	return rc;
 }

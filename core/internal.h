@@ -119,6 +119,9 @@ struct seg {
 	bool dirty;
 };
 
+/* An owner that is no branch: this instance is about to free the segment. */
+#define SEG_FREEING (1ull << 63)
+
 enum seg_list { SEG_PARTIAL, SEG_FULL, SEG_LOG, SEG_LISTS };
 
 /* What a region was opened after. */
@@ -126,6 +129,14 @@ enum recovery {
 	RECOVER_NOTHING, /* a close */
 	RECOVER_KILLED,  /* the end of a process: all its stores are there */
 	RECOVER_POWER,   /* what was not synced may be there in part */
+};
+
+/*
+ * Branches that ended while table_lock was held. `hash_next` links them; their
+ * region's reference is dropped once the front was told.
+ */
+struct ended {
+	struct daxfs_branch *first;
 };
 
 struct daxfs_region {
@@ -137,6 +148,7 @@ struct daxfs_region {
 	bool segmented;
 	bool durable; /* writable, and the backing needs syncs */
 	bool opening;
+	bool repair; /* cut damaged logs */
 	enum recovery recovery;
 
 	port_mutex table_lock;
@@ -166,6 +178,16 @@ struct daxfs_region {
 	u64 next_order;
 	u32 dead, dead_segs; /* list of segments that settle() will free */
 	bool table_dirty;    /* atomic: branches came, changed or went */
+
+	/* Shared regions, coord.h; table_lock. */
+	bool shared;
+	bool table_changed; /* others have to hear of it */
+	bool quiet, stopped; /* see branches_quiesce(), branches_stop() */
+	bool scavenge;       /* somebody died, and may have left segments */
+	u32 instance, instance_id; /* the slot, and what is in it */
+	u64 seen;            /* atomic: generation of the table */
+	u64 seen_commit;     /* commit_sequence of main's view */
+	struct ended ended;  /* by others; the front has to be told */
 };
 
 struct log {
@@ -179,6 +201,10 @@ struct daxfs_branch {
 	u32 ended;    /* atomic */
 	u32 children; /* atomic; table_lock to change, own lock too to grow */
 	u32 slot, depth;
+	u32 users, loaded_children; /* shared regions; table_lock */
+	bool loaded;                /* the same: there is a view */
+	bool damaged;               /* no view could be made */
+	struct daxfs_message *problem; /* what was found, also when repaired */
 	enum daxfs_branch_state state;
 	u32 flags;
 	u64 id, ctime_ns;
@@ -212,6 +238,7 @@ struct daxfs_branch {
 	u32 compact_at; /* log segments that start the next compaction */
 	u32 compacted;  /* log segments that the last one left */
 	bool replaying; /* records repeat what is: they free no blocks */
+	bool moving;    /* extents change places: theirs are not free */
 };
 
 /* space.c: what was freed in a phase can be used again. */
@@ -349,8 +376,16 @@ void segment_free_logs(struct daxfs_branch *b, u64 start);
 void space_release(struct daxfs_branch *b);
 /* All segments of `from` become `to`'s, in memory (media: commit.c). */
 void space_move(struct daxfs_branch *to, struct daxfs_branch *from);
-/* DATA segments without used blocks, found at open, become free. */
-void space_trim(struct daxfs_branch *b);
+/* After block_claim(): lists put right, segments without used blocks free. */
+void space_trim(struct daxfs_branch *b, bool give);
+/* A segment of `owner`, who needs it no more, is free after settle(). */
+void space_kill(struct daxfs_region *r, u32 s, u64 owner);
+/* In a region that needs no syncs: now. */
+void space_bury(struct daxfs_region *r);
+/* Which segments are free, from the table: others take and free them too. */
+void space_rescan(struct daxfs_region *r);
+/* The next number for a log segment. */
+u64 space_order(struct daxfs_region *r);
 
 static inline u64 seg_offset(const struct daxfs_region *r, u32 s)
 {
@@ -494,8 +529,11 @@ void log_publish(struct daxfs_branch *b);
 bool log_has_room(const struct daxfs_branch *b, u32 size);
 /* v4log.c: the same for the log of a version 4 image, which is read-only. */
 int v4_replay(struct daxfs_branch *b, struct daxfs_message *msg);
-/* Check and apply all entries of b's log segments, which space.c has listed. */
-int log_replay(struct daxfs_branch *b, struct daxfs_message *msg);
+/*
+ * Check and apply all entries of b's log segments, which space.c has listed.
+ * `cut`: end the log where the first bad entry is, and return 1 then.
+ */
+int log_replay(struct daxfs_branch *b, bool cut, struct daxfs_message *msg);
 
 /* After a region was opened writable: what there is, is synced. */
 bool log_mark_all(struct daxfs_branch *b);
@@ -509,6 +547,8 @@ int branch_sync(struct daxfs_branch *b);
  * engine's own steps, on an ended branch too.
  */
 int branch_sync_held(struct daxfs_branch *b);
+/* Nothing is known of what a sync has reached: the next does all. */
+void branch_unsynced(struct daxfs_branch *b);
 /* Make the branch table and the superblock, or parts of these, durable. */
 int sync_tables(struct daxfs_region *r);
 int sync_super(struct daxfs_region *r);
@@ -530,6 +570,8 @@ void log_compact(struct daxfs_branch *b);
 /* ---- branch.c ------------------------------------------------------------------- */
 
 int branch_open_all(struct daxfs_region *r, struct daxfs_message *msg);
+/* The first branch of a region that others have opened: main alone. */
+int branch_open_main(struct daxfs_region *r);
 void branch_close_all(struct daxfs_region *r);
 /* commit.c: finish the commit that the redo record names. */
 int commit_redo(struct daxfs_region *r, struct daxfs_message *msg);
@@ -553,7 +595,15 @@ void kill_priv(struct daxfs_branch *b, u64 ino, struct dinode *in);
 int grow_prepare(struct daxfs_branch *b, u64 ino, const struct dinode *in);
 /* daxfs_evict_orphans(); the caller holds b->change_lock. */
 int evict_orphans(struct daxfs_branch *b);
-/* Lower a file's size to `size`; several transactions when it is large. */
+/* Whether bytes behind the end of a file may be cleared in its own block. */
+bool in_place_zero_ok(const struct daxfs_branch *b);
+/*
+ * Lower a file's size to `size` and drop all blocks behind it, in the transaction
+ * that has begun and, of a file in many pieces, in further ones, from the end on.
+ * It fails for space before anything has changed; after that, only where even
+ * the log space that is kept for freeing was used up, and in->size says how far
+ * it got.
+ */
 int shrink_file(struct daxfs_branch *b, u64 ino, struct dinode *in, u64 size);
 
 #endif

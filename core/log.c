@@ -40,22 +40,23 @@ void log_publish(struct daxfs_branch *b)
 	port_store(&header(b->r, b->log.seg)->tail, cpu_to_le64(b->log.tail));
 }
 
-static int replay_segment(struct daxfs_branch *b, u32 s, u64 tail,
+/* Up to `tail`; *pos: where the first bad entry is. */
+static int replay_segment(struct daxfs_branch *b, u32 s, u64 tail, u64 *pos,
 			  struct daxfs_message *msg)
 {
-	u64 pos = sizeof(struct daxfs_log_header);
 	int rc;
 
-	while (pos < tail) {
-		const struct daxfs_txn *t = at(b->r, seg_offset(b->r, s) + pos);
+	for (*pos = sizeof(struct daxfs_log_header); *pos < tail;) {
+		const struct daxfs_txn *t =
+			at(b->r, seg_offset(b->r, s) + *pos);
 
-		rc = check_txn(b->r, t, tail - pos, msg);
+		rc = check_txn(b->r, t, tail - *pos, msg);
 		if (!rc)
 			rc = view_reserve(b, t);
 		if (rc)
 			return rc;
 		view_apply(b, t);
-		pos += le32_to_cpu(t->h.total_size);
+		*pos += le32_to_cpu(t->h.total_size);
 	}
 	return 0;
 }
@@ -80,42 +81,65 @@ static u32 last_synced(struct daxfs_branch *b)
 	return s;
 }
 
+/* The log ends at `pos` of segment s. */
+static void end_at(struct daxfs_branch *b, u32 s, u64 pos)
+{
+	b->log.seg = s;
+	b->log.tail = (u32)pos;
+}
+
+/* What is newer than segment s, or all with NO_SEGMENT, was never written. */
+static void drop_newer(struct daxfs_branch *b, u32 s)
+{
+	while (b->lists[SEG_LOG] != s)
+		segment_drop_log(b, b->lists[SEG_LOG]);
+}
+
 /* Check and apply one segment, which becomes the one to append to. */
-static int replay_next(struct daxfs_branch *b, u32 s, bool cut,
+static int replay_next(struct daxfs_branch *b, u32 s, bool synced, bool cut,
 		       struct daxfs_message *msg)
 {
 	struct daxfs_region *r = b->r;
+	u32 before = r->seg[s].next;
+	u64 tail, pos;
 	int rc = check_log_header(r, s, msg);
-	u64 tail;
 
+	if (rc == -EUCLEAN && cut) {
+		drop_newer(b, before);
+		return 1;
+	}
 	if (rc)
 		return rc;
-	tail = le64_to_cpu(cut ? header(r, s)->synced : header(r, s)->tail);
-	rc = replay_segment(b, s, tail, msg);
-	if (rc)
+	tail = le64_to_cpu(synced ? header(r, s)->synced : header(r, s)->tail);
+	rc = replay_segment(b, s, tail, &pos, msg);
+	if (rc && !(rc == -EUCLEAN && cut))
 		return rc;
-	b->log.seg = s;
-	b->log.tail = (u32)tail;
-	if (cut && !r->readonly)
-		log_publish(b);
-	return 0;
+	end_at(b, s, pos);
+	if (rc)
+		drop_newer(b, s);
+	if (r->readonly || (!rc && !synced))
+		return rc ? 1 : 0;
+	if (le64_to_cpu(header(r, s)->synced) > pos)
+		port_store(&header(r, s)->synced, cpu_to_le64(pos));
+	log_publish(b);
+	return rc ? 1 : 0;
 }
 
-int log_replay(struct daxfs_branch *b, struct daxfs_message *msg)
+int log_replay(struct daxfs_branch *b, bool cut, struct daxfs_message *msg)
 {
 	struct daxfs_region *r = b->r;
-	u32 cut = NO_SEGMENT;
+	u32 synced = NO_SEGMENT;
 	int rc = 0;
 
 	if (!r->segmented)
 		return v4_replay(b, msg);
 	if (r->recovery == RECOVER_POWER)
-		cut = last_synced(b);
+		synced = last_synced(b);
 	b->replaying = true;
 	/* the list is newest first; its other end is reached by prev */
 	for (u32 s = seg_list_last(b, SEG_LOG); s != NO_SEGMENT && !rc;
 	     s = r->seg[s].prev)
-		rc = replay_next(b, s, s == cut, msg);
+		rc = replay_next(b, s, s == synced, cut, msg);
 	b->replaying = false;
 	ppool_drain(&b->pool);
 	ppool_drain(&b->ipool);

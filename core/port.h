@@ -11,6 +11,7 @@
 
 #include <linux/atomic.h>
 #include <linux/crc32c.h>
+#include <linux/delay.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/limits.h>
@@ -62,6 +63,10 @@ static inline u64 port_now_ns(void)
 static inline u32 port_crc32c(u32 crc, const void *p, size_t n)
 {
 	return ~crc32c(~crc, p, n);
+}
+static inline void port_sleep_us(u32 us)
+{
+	usleep_range(us, 2 * us);
 }
 #define port_snprintf snprintf
 #define port_vsnprintf vsnprintf
@@ -131,6 +136,7 @@ static inline void port_free(void *p)
 	free(p);
 }
 u64 port_now_ns(void);
+void port_sleep_us(u32 us);
 /* CRC-32C (Castagnoli), as crc of "" = 0, chainable. */
 u32 port_crc32c(u32 crc, const void *p, size_t n);
 #define port_snprintf snprintf
@@ -147,5 +153,23 @@ u32 port_crc32c(u32 crc, const void *p, size_t n);
 #define port_store(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define port_fetch_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
 #define port_fetch_sub(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL)
+
+/* *p becomes `to` if it is `from`. */
+static inline bool port_cas64(__le64 *p, __le64 from, __le64 to)
+{
+	return __atomic_compare_exchange_n(p, &from, to, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* Add to a number on media; returns what it was. */
+static inline u64 port_add_le64(__le64 *p, u64 n)
+{
+	__le64 old;
+
+	do
+		old = port_load(p);
+	while (!port_cas64(p, old, cpu_to_le64(le64_to_cpu(old) + n)));
+	return le64_to_cpu(old);
+}
 
 #endif

@@ -12,6 +12,13 @@ u64 port_now_ns(void)
 	return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
 }
 
+void port_sleep_us(u32 us)
+{
+	struct timespec ts = { us / 1000000, us % 1000000 * 1000 };
+
+	nanosleep(&ts, NULL);
+}
+
 static u32 crc_table[256];
 
 __attribute__((constructor)) static void crc_init(void)

@@ -3,7 +3,7 @@
  * Quotas: how much a branch may own. What counts is what daxfs_usage() says, so
  * each check is a subtraction; what children own is theirs.
  */
-#include "branch.h"
+#include "coord.h"
 
 static u64 bytes_left(const struct daxfs_branch *b)
 {
@@ -43,8 +43,8 @@ void quota_load(struct daxfs_branch *b, const struct daxfs_branch_entry *e)
 	/* version 4 has its log's size there */
 	if (!b->r->segmented)
 		return;
-	b->quota_bytes = le64_to_cpu(e->log_size);
-	b->quota_inodes = le64_to_cpu(e->log_capacity);
+	port_store(&b->quota_bytes, le64_to_cpu(e->log_size));
+	port_store(&b->quota_inodes, le64_to_cpu(e->log_capacity));
 }
 
 void quota_store(const struct daxfs_branch *b, struct daxfs_branch_entry *e)
@@ -93,6 +93,7 @@ static int set_quota(struct daxfs_region *r, const char *name, u64 bytes,
 	port_store(&b->quota_bytes, (bytes + mask) & ~mask);
 	port_store(&b->quota_inodes, inodes);
 	quota_store(b, branch_entry(b));
+	table_changed(r);
 	return 0;
 }
 
@@ -103,8 +104,10 @@ int daxfs_branch_set_quota(struct daxfs_region *r, const char *name, u64 bytes,
 
 	if (bytes > DAXFS_QUOTA_MAX || inodes > DAXFS_QUOTA_MAX)
 		return -EINVAL;
-	port_lock(&r->table_lock);
+	rc = table_enter(r);
+	if (rc)
+		return rc;
 	rc = set_quota(r, name, bytes, inodes);
-	port_unlock(&r->table_lock);
+	table_leave(r);
 	return rc;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Opening and closing regions. */
-#include "internal.h"
+#include "coord.h"
 
 static int open_base(struct daxfs_region *r, bool full,
 		     struct daxfs_message *msg)
@@ -36,7 +36,8 @@ int region_use_segments(struct daxfs_region *r)
 	return space_open(r);
 }
 
-static int open_delta(struct daxfs_region *r, struct daxfs_message *msg)
+static int open_delta(struct daxfs_region *r, bool first,
+		      struct daxfs_message *msg)
 {
 	const struct daxfs_super *sb = r->sb;
 	int rc;
@@ -56,7 +57,7 @@ static int open_delta(struct daxfs_region *r, struct daxfs_message *msg)
 		return -EROFS;
 	}
 	rc = region_use_segments(r);
-	if (!rc && sb->commit_branch)
+	if (!rc && sb->commit_branch && first)
 		rc = commit_redo(r, msg);
 	return rc ? rc : check_branch_table(r, msg);
 }
@@ -83,10 +84,56 @@ static enum recovery recovery_of(const struct daxfs_region *r)
 	return RECOVER_POWER;
 }
 
+/* The first instance recovers what there is; each view is then made for its user. */
+static int open_branches(struct daxfs_region *r, bool first,
+			 struct daxfs_message *msg)
+{
+	int rc;
+
+	if (!first) {
+		rc = branch_open_main(r);
+		if (!rc)
+			rc = branches_refresh(r);
+		return rc;
+	}
+	rc = branch_open_all(r, msg);
+	r->inode_limit = r->next_inode;
+	if (!rc && !r->readonly) {
+		if (!r->shared)
+			coord_reset(r);
+		port_store(&r->sb->next_inode_id, cpu_to_le64(r->next_inode));
+		rc = sync_opened(r);
+		if (rc)
+			message(msg, "cannot sync the region");
+	}
+	if (!rc && r->shared)
+		for (struct daxfs_branch *b = r->last; b; b = b->prev)
+			branch_unload(b);
+	return rc;
+}
+
+static int join(struct daxfs_region *r, u32 flags, bool *first,
+		struct daxfs_message *msg)
+{
+	int rc;
+
+	*first = true;
+	if (!(flags & DAXFS_OPEN_SHARED))
+		return 0;
+	rc = coord_join(r, first);
+	if (rc == -EUSERS)
+		message(msg, "the region is open in %u places already",
+			DAXFS_INSTANCES);
+	else if (rc)
+		message(msg, "the region cannot be shared now");
+	return rc;
+}
+
 int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 		      struct daxfs_region **out, struct daxfs_message *msg)
 {
 	struct daxfs_region *r;
+	bool first = true, last;
 	int rc = check_super(backing, msg);
 
 	*out = NULL;
@@ -102,8 +149,8 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 	r->sb = backing->base;
 	r->readonly = backing->readonly;
 	r->durable = backing->sync && !backing->readonly;
-	r->opening = r->durable;
 	r->recovery = recovery_of(r);
+	r->repair = (flags & DAXFS_OPEN_REPAIR) && !backing->readonly;
 	r->seed[0] = le64_to_cpu(r->sb->hash_seed[0]);
 	r->seed[1] = le64_to_cpu(r->sb->hash_seed[1]);
 	r->next_branch = le64_to_cpu(r->sb->next_branch_id);
@@ -114,35 +161,50 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 	if (r->next_branch <= DAXFS_MAIN_ID)
 		r->next_branch = DAXFS_MAIN_ID + 1;
 	if (!rc)
-		rc = open_delta(r, msg);
+		rc = join(r, flags, &first, msg);
+	r->opening = r->durable && first;
 	if (!rc)
-		rc = branch_open_all(r, msg);
-	r->inode_limit = r->next_inode;
-	if (!rc && !r->readonly) {
-		rc = sync_opened(r);
-		if (rc)
-			message(msg, "cannot sync the region");
-	}
+		rc = open_delta(r, first, msg);
+	if (!rc)
+		rc = open_branches(r, first, msg);
 	r->opening = false;
 	if (rc == -ENOSPC)
 		message(msg,
 			"no space behind the region for its tables: free some where it lies");
 	if (rc == -ENOMEM)
 		message(msg, "not enough memory to open the region");
-	if (rc)
+	if (r->shared && rc)
+		coord_leave(r, &last);
+	if (rc) {
 		free_region(r);
-	else
-		*out = r;
-	return rc;
+		return rc;
+	}
+	if (r->shared)
+		coord_opened(r);
+	r->recovery = RECOVER_NOTHING;
+	*out = r;
+	return 0;
+}
+
+/* Where it fails the next open takes what was synced before. */
+static void close_media(struct daxfs_region *r)
+{
+	bool last = true;
+
+	if (r->readonly)
+		return;
+	(void)daxfs_region_sync(r);
+	if (r->shared)
+		coord_leave(r, &last);
+	if (last)
+		(void)sync_closed(r);
 }
 
 void daxfs_region_close(struct daxfs_region *r)
 {
 	if (!r)
 		return;
-	/* where that fails the next open takes what was synced before */
-	if (!r->readonly)
-		(void)sync_closed(r);
+	close_media(r);
 	free_region(r);
 }
 
@@ -163,7 +225,7 @@ void daxfs_region_info(struct daxfs_region *r, struct daxfs_region_info *out)
 	out->compat = le64_to_cpu(sb->feature_compat);
 	out->ro_compat = le64_to_cpu(sb->feature_ro_compat);
 	out->incompat = le64_to_cpu(sb->feature_incompat);
-	out->commit_sequence = le64_to_cpu(sb->commit_sequence);
+	out->commit_sequence = le64_to_cpu(port_load(&sb->commit_sequence));
 	out->next_inode = port_load(&r->next_inode);
 	memcpy(out->uuid, sb->uuid, sizeof(out->uuid));
 	port_lock(&r->table_lock);

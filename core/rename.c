@@ -56,22 +56,28 @@ static int remove_name(struct daxfs_branch *b, u64 dir, const char *name,
 int daxfs_unlink(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 		 u64 *ino)
 {
+	bool tried = false;
 	int rc;
 
-	change_begin(b);
-	rc = remove_name(b, dir, name, len, false, ino);
-	change_end(b);
+	do {
+		change_begin(b);
+		rc = remove_name(b, dir, name, len, false, ino);
+		change_end(b);
+	} while (space_retry(b, rc, &tried));
 	return rc;
 }
 
 int daxfs_rmdir(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 		u64 *ino)
 {
+	bool tried = false;
 	int rc;
 
-	change_begin(b);
-	rc = remove_name(b, dir, name, len, true, ino);
-	change_end(b);
+	do {
+		change_begin(b);
+		rc = remove_name(b, dir, name, len, true, ino);
+		change_end(b);
+	} while (space_retry(b, rc, &tried));
 	return rc;
 }
 
@@ -104,6 +110,20 @@ static int is_above(const struct daxfs_branch *b, u64 ino, u64 dir)
 	return -EUCLEAN;
 }
 
+/* A directory that moves elsewhere is a link more to its new parent. */
+static bool too_many_links(const struct side *from, const struct side *to,
+			   bool swap)
+{
+	bool from_dir = S_ISDIR(from->in.mode);
+	bool to_dir = to->there && S_ISDIR(to->in.mode);
+
+	if (from->dir == to->dir || from_dir == to_dir)
+		return false;
+	if (from_dir)
+		return to->parent.nlink >= LINKS_MAX;
+	return swap && from->parent.nlink >= LINKS_MAX;
+}
+
 /* Which kinds may take each other's place. */
 static int check_kinds(const struct side *from, const struct side *to)
 {
@@ -134,6 +154,8 @@ static int check_rename(const struct daxfs_branch *b, const struct side *from,
 		rc = is_above(b, to->f.ino, from->dir);
 	if (!rc && !swap && to->there)
 		rc = check_kinds(from, to);
+	if (!rc && too_many_links(from, to, swap))
+		rc = -EMLINK;
 	return rc;
 }
 
@@ -266,6 +288,7 @@ int daxfs_rename(struct daxfs_branch *b, u64 olddir, const char *oldname,
 	struct side from = { .dir = olddir, .name = oldname, .len = oldlen };
 	struct side to = { .dir = newdir, .name = newname, .len = newlen };
 	int rc = check_name(newname, newlen);
+	bool tried = false;
 
 	if (victim)
 		*victim = 0;
@@ -273,8 +296,10 @@ int daxfs_rename(struct daxfs_branch *b, u64 olddir, const char *oldname,
 		rc = -EINVAL;
 	if (rc)
 		return rc;
-	change_begin(b);
-	rc = rename_locked(b, &from, &to, flags, victim);
-	change_end(b);
+	do {
+		change_begin(b);
+		rc = rename_locked(b, &from, &to, flags, victim);
+		change_end(b);
+	} while (space_retry(b, rc, &tried));
 	return rc;
 }

@@ -120,13 +120,15 @@ void space_put_dead(struct daxfs_region *r, u32 list)
 	port_unlock(&r->space_lock);
 }
 
-/* Back to the free ones, first their memory, then themselves. */
+/*
+ * Back to the free ones, first their memory, then themselves: others may take
+ * them from the moment on in which they have no owner.
+ */
 static void make_free(struct daxfs_region *r, u32 s, u32 n, bool dead)
 {
 	for (u32 i = s; i < s + n; i++) {
 		port_store(&r->segs[i].kind, 0);
 		r->segs[i].order = 0;
-		port_store(&r->segs[i].owner, 0);
 	}
 	/* a failure only keeps memory that will be reused */
 	if (r->bk.discard)
@@ -136,6 +138,7 @@ static void make_free(struct daxfs_region *r, u32 s, u32 n, bool dead)
 	for (u32 i = s; i < s + n; i++) {
 		port_store(&r->seg[i].owner, NULL);
 		r->seg_free[i / 64] |= 1ull << (i % 64);
+		port_store(&r->segs[i].owner, 0);
 	}
 	r->free_segs += n;
 	if (dead)
@@ -159,13 +162,24 @@ void space_free_dead(struct daxfs_region *r, u32 list)
 	}
 }
 
-static void make_dead(struct daxfs_region *r, u32 s)
+/* In a shared region only one instance may come to free it. */
+static bool claim_to_free(struct daxfs_region *r, u32 s, u64 owner)
+{
+	return !r->shared ||
+	       port_cas64(&r->segs[s].owner, cpu_to_le64(owner),
+			  cpu_to_le64(SEG_FREEING | r->instance_id));
+}
+
+static void make_dead(struct daxfs_region *r, u32 s, u64 owner)
 {
 	struct seg *seg = &r->seg[s];
 
 	port_store(&seg->owner, NULL);
 	seg->listed = 0;
 	seg->dirty = false;
+	seg->freed[0] = seg->freed[1] = 0;
+	if (!claim_to_free(r, s, owner))
+		return;
 	port_lock(&r->space_lock);
 	seg->next = r->dead;
 	r->dead = s;
@@ -173,11 +187,16 @@ static void make_dead(struct daxfs_region *r, u32 s)
 	port_unlock(&r->space_lock);
 }
 
+void space_kill(struct daxfs_region *r, u32 s, u64 owner)
+{
+	make_dead(r, s, owner);
+}
+
 void segment_give(struct daxfs_region *r, u32 s, u32 n)
 {
 	/* what was synced last may still need it */
 	for (u32 i = s; r->opening && i < s + n; i++)
-		make_dead(r, i);
+		make_dead(r, i, le64_to_cpu(r->segs[i].owner));
 	if (!r->opening)
 		make_free(r, s, n, false);
 }
@@ -185,6 +204,27 @@ void segment_give(struct daxfs_region *r, u32 s, u32 n)
 static int backing_reserve(const struct daxfs_region *r, u64 off, u64 len)
 {
 	return r->bk.reserve ? r->bk.reserve(r->bk.priv, off, len) : 0;
+}
+
+/* space_lock held. In a shared region the medium decides who gets it. */
+static u32 take_free(struct daxfs_branch *b, u32 near)
+{
+	struct daxfs_region *r = b->r;
+	u32 s;
+
+	while ((s = find_free(r, near)) != NO_SEGMENT) {
+		r->seg_free[s / 64] &= ~(1ull << (s % 64));
+		r->free_segs--;
+		if (!r->shared || port_cas64(&r->segs[s].owner, 0,
+					     cpu_to_le64(b->id)))
+			break;
+	}
+	if (s == NO_SEGMENT)
+		return s;
+	r->seg_hint = s + 1 < r->seg_count ? s + 1 : 0;
+	port_store(&r->seg[s].owner, b);
+	r->seg[s].used = 0;
+	return s;
 }
 
 /*
@@ -196,16 +236,12 @@ static u32 segment_take(struct daxfs_branch *b, u32 near, u32 keep)
 	struct daxfs_region *r = b->r;
 	u32 s = NO_SEGMENT;
 
+	/* others may have freed some */
+	if (r->shared && r->free_segs <= keep)
+		space_rescan(r);
 	port_lock(&r->space_lock);
 	if (r->free_segs > keep)
-		s = find_free(r, near);
-	if (s != NO_SEGMENT) {
-		r->seg_free[s / 64] &= ~(1ull << (s % 64));
-		r->free_segs--;
-		r->seg_hint = s + 1 < r->seg_count ? s + 1 : 0;
-		port_store(&r->seg[s].owner, b);
-		r->seg[s].used = 0;
-	}
+		s = take_free(b, near);
 	port_unlock(&r->space_lock);
 	if (s == NO_SEGMENT)
 		return s;
@@ -385,6 +421,19 @@ u64 block_owned(const struct daxfs_branch *b, u64 off, u64 len, bool *own)
 	return done < len ? done : len;
 }
 
+u64 space_order(struct daxfs_region *r)
+{
+	u64 order;
+
+	if (r->shared)
+		return port_add_le64(&r->sb->next_segment_order, 1);
+	port_lock(&r->space_lock);
+	order = r->next_order++;
+	port_store(&r->sb->next_segment_order, cpu_to_le64(r->next_order));
+	port_unlock(&r->space_lock);
+	return order;
+}
+
 /* ---- Log segments ---------------------------------------------------------------- */
 
 int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out)
@@ -400,10 +449,7 @@ int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out)
 	s = segment_take(b, NO_SEGMENT, reserve ? 0 : space_kept(b));
 	if (s == NO_SEGMENT)
 		return -ENOSPC;
-	port_lock(&r->space_lock);
-	order = r->next_order++;
-	port_store(&r->sb->next_segment_order, cpu_to_le64(r->next_order));
-	port_unlock(&r->space_lock);
+	order = space_order(r);
 	h = at(r, seg_offset(r, s));
 	memset(h, 0, sizeof(*h));
 	h->magic = cpu_to_le32(DAXFS_LOG_MAGIC);
@@ -446,15 +492,20 @@ void space_adopt(struct daxfs_branch *b, u32 s, u32 kind)
 {
 	struct daxfs_region *r = b->r;
 
+	port_lock(&r->space_lock);
 	r->seg[s].owner = b;
-	r->seg_free[s / 64] &= ~(1ull << (s % 64));
-	r->free_segs--;
+	r->seg[s].used = 0;
+	if (is_free(r, s)) {
+		r->seg_free[s / 64] &= ~(1ull << (s % 64));
+		r->free_segs--;
+	}
+	port_unlock(&r->space_lock);
 	if (kind == DAXFS_SEGMENT_LOG)
 		b->log_bytes += r->seg_size;
 	seg_list_add(b, s, kind == DAXFS_SEGMENT_LOG ? SEG_LOG : SEG_PARTIAL);
 }
 
-void space_trim(struct daxfs_branch *b)
+void space_trim(struct daxfs_branch *b, bool give)
 {
 	struct daxfs_region *r = b->r;
 	u32 s, next;
@@ -464,7 +515,7 @@ void space_trim(struct daxfs_branch *b)
 		if (r->seg[s].used == full_mask(r)) {
 			seg_list_del(b, s);
 			seg_list_add(b, s, SEG_FULL);
-		} else if (!r->seg[s].used && !r->readonly) {
+		} else if (!r->seg[s].used && give) {
 			seg_list_del(b, s);
 			segment_give(r, s, 1);
 		}
@@ -474,7 +525,6 @@ void space_trim(struct daxfs_branch *b)
 void space_release(struct daxfs_branch *b)
 {
 	struct daxfs_region *r = b->r;
-	u32 dead;
 
 	count_blocks(b, -(s64)b->blocks);
 	port_store(&b->log_bytes, 0);
@@ -484,17 +534,19 @@ void space_release(struct daxfs_branch *b)
 		/* back to front, so that neighbours stay newest first */
 		for (s = seg_list_last(b, l); s != NO_SEGMENT; s = next) {
 			next = r->seg[s].prev;
-			r->seg[s].freed[0] = r->seg[s].freed[1] = 0;
-			make_dead(r, s);
+			make_dead(r, s, b->id);
 		}
 		b->lists[l] = NO_SEGMENT;
 	}
 	b->freed[0] = b->freed[1] = b->dirty = NO_SEGMENT;
 	b->dirty_count = 0;
-	if (r->durable)
-		return;
-	dead = space_take_dead(r);
-	space_free_dead(r, dead);
+	space_bury(r);
+}
+
+void space_bury(struct daxfs_region *r)
+{
+	if (!r->durable)
+		space_free_dead(r, space_take_dead(r));
 }
 
 void space_move(struct daxfs_branch *to, struct daxfs_branch *from)
@@ -511,8 +563,8 @@ void space_move(struct daxfs_branch *to, struct daxfs_branch *from)
 	}
 	port_fetch_add(&to->blocks, from->blocks);
 	port_fetch_add(&to->log_bytes, from->log_bytes);
-	from->blocks = 0;
-	from->log_bytes = 0;
+	port_store(&from->blocks, 0);
+	port_store(&from->log_bytes, 0);
 }
 
 /* ---- Open -------------------------------------------------------------------------- */

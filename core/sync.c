@@ -155,7 +155,7 @@ static void collect_dirty(struct plan *p)
 	port_sort(p->segs, p->seg_count, sizeof(*p->segs), cmp_u32, NULL);
 }
 
-static void add_range(struct plan *p, struct daxfs_range v)
+static void plan_add(struct plan *p, struct daxfs_range v)
 {
 	struct daxfs_range *last =
 		p->range_count ? &p->ranges[p->range_count - 1] : NULL;
@@ -170,13 +170,13 @@ static void collect_ranges(struct plan *p)
 {
 	const struct daxfs_region *r = p->b->r;
 
-	add_range(p, super_range());
-	add_range(p, entry_range(p->b));
+	plan_add(p, super_range());
+	plan_add(p, entry_range(p->b));
 	if (p->seg_count)
-		add_range(p, segs_range(r, p->segs[0],
+		plan_add(p, segs_range(r, p->segs[0],
 					p->segs[p->seg_count - 1]));
 	for (u32 i = 0; i < p->seg_count; i++)
-		add_range(p, (struct daxfs_range){ seg_offset(r, p->segs[i]),
+		plan_add(p, (struct daxfs_range){ seg_offset(r, p->segs[i]),
 						   r->seg_size });
 }
 
@@ -240,6 +240,17 @@ static void plan_end(const struct plan *p, int rc)
 	for (u32 i = 0; i < p->seg_count; i++)
 		if (port_load(&b->r->seg[p->segs[i]].owner) == b)
 			seg_dirty(b, p->segs[i]);
+	port_store(&b->unsynced, true);
+}
+
+void branch_unsynced(struct daxfs_branch *b)
+{
+	if (!b->r->durable)
+		return;
+	for (u32 l = 0; l < SEG_LISTS; l++)
+		for (u32 s = b->lists[l]; s != NO_SEGMENT;
+		     s = b->r->seg[s].next)
+			seg_dirty(b, s);
 	port_store(&b->unsynced, true);
 }
 
@@ -348,7 +359,7 @@ int branch_sync(struct daxfs_branch *b)
 	while (n--) {
 		if (!rc)
 			rc = sync_one(v[n]);
-		daxfs_branch_put(v[n]);
+		branch_unref(v[n]);
 	}
 	port_free(v);
 	return rc ? rc : sync_one(b);
@@ -389,7 +400,7 @@ int daxfs_region_sync(struct daxfs_region *r)
 		err = sync_one(v[i]);
 		if (err && err != -ESTALE && !rc)
 			rc = err;
-		daxfs_branch_put(v[i]);
+		branch_unref(v[i]);
 	}
 	port_free(v);
 	if (!rc && __atomic_load_n(&r->table_dirty, __ATOMIC_ACQUIRE))
@@ -435,7 +446,8 @@ int sync_opened(struct daxfs_region *r)
 	if (r->recovery != RECOVER_NOTHING)
 		rc = backing_sync(r, &all, 1);
 	for (struct daxfs_branch *b = r->first; b && !rc; b = b->next)
-		marked |= log_mark_all(b);
+		if (!b->damaged)
+			marked |= log_mark_all(b);
 	dead = space_take_dead(r);
 	if (!rc && (marked || dead != NO_SEGMENT ||
 		    r->recovery != RECOVER_NOTHING))
@@ -455,7 +467,7 @@ int sync_closed(struct daxfs_region *r)
 {
 	int rc = daxfs_region_sync(r);
 
-	if (rc || !r->durable)
+	if (rc || !r->durable || !r->segmented)
 		return rc;
 	memset(r->sb->boot, 0, sizeof(r->sb->boot));
 	return sync_super(r);

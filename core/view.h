@@ -28,7 +28,7 @@ void view_set_extent(struct daxfs_branch *b, u64 ino, u64 off, u64 len,
 void view_cut(struct daxfs_branch *b, u64 ino, u64 off, u64 end);
 void view_set_target(struct daxfs_branch *b, u64 ino, const char *target,
 		     size_t len);
-/* Memory for four inodes, eight other items and a cut of [off, end). */
+/* Memory for five inodes, ten other items and a cut of [off, end). */
 int view_reserve_sets(struct daxfs_branch *b, u64 ino, u64 off, u64 end);
 
 #endif

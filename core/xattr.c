@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Extended attributes. */
-#include "internal.h"
+#include "acl.h"
 
 #define INLINE_MAX 2048u /* longer values get blocks of their own */
 
@@ -23,6 +23,8 @@ ssize_t daxfs_getxattr(struct daxfs_branch *b, u64 ino, const char *name,
 	if (rc)
 		return rc;
 	rc = begin_read(b, ino, &in);
+	if (!rc && S_ISLNK(in.mode) && acl_kind(name, len))
+		rc = -EOPNOTSUPP;
 	if (!rc && !view_xattr(b, ino, name, len, &ref))
 		rc = -ENODATA;
 	if (!rc && size && ref.value_len > size)
@@ -90,6 +92,8 @@ static int set(struct daxfs_branch *b, u64 ino, const char *name, size_t nlen,
 int daxfs_setxattr(struct daxfs_branch *b, u64 ino, const char *name,
 		   const void *value, size_t len, u32 flags)
 {
+	enum acl_kind kind;
+	bool tried = false;
 	size_t nlen;
 	int rc = check_xattr_name(name, &nlen);
 
@@ -97,35 +101,52 @@ int daxfs_setxattr(struct daxfs_branch *b, u64 ino, const char *name,
 		return rc;
 	if (len > DAXFS_XATTR_SIZE_MAX)
 		return -E2BIG;
-	change_begin(b);
-	rc = set(b, ino, name, nlen, value, len, flags);
-	change_end(b);
+	kind = acl_kind(name, nlen);
+	do {
+		change_begin(b);
+		rc = kind ? acl_set(b, ino, kind, value, len, flags)
+			  : set(b, ino, name, nlen, value, len, flags);
+		change_end(b);
+	} while (space_retry(b, rc, &tried));
 	return rc;
+}
+
+static int remove_one(struct daxfs_branch *b, u64 ino, const char *name,
+		      size_t len)
+{
+	struct xattr_ref ref;
+	struct dinode in;
+	int rc = txn_begin(b);
+
+	if (!rc)
+		rc = get_dinode(b, ino, &in);
+	if (!rc && !view_xattr(b, ino, name, len, &ref))
+		rc = -ENODATA;
+	if (rc)
+		return rc;
+	in.ctime = txn_time(b);
+	b->txn->frees = true;
+	txn_noxattr(b, ino, name, len);
+	txn_inode(b, ino, &in);
+	return txn_commit(b);
 }
 
 int daxfs_removexattr(struct daxfs_branch *b, u64 ino, const char *name)
 {
-	struct xattr_ref ref;
-	struct dinode in;
+	enum acl_kind kind;
+	bool tried = false;
 	size_t len;
 	int rc = check_xattr_name(name, &len);
 
 	if (rc)
 		return rc;
-	change_begin(b);
-	rc = txn_begin(b);
-	if (!rc)
-		rc = get_dinode(b, ino, &in);
-	if (!rc && !view_xattr(b, ino, name, len, &ref))
-		rc = -ENODATA;
-	if (!rc) {
-		in.ctime = txn_time(b);
-		b->txn->frees = true;
-		txn_noxattr(b, ino, name, len);
-		txn_inode(b, ino, &in);
-		rc = txn_commit(b);
-	}
-	change_end(b);
+	kind = acl_kind(name, len);
+	do {
+		change_begin(b);
+		rc = kind ? acl_set(b, ino, kind, NULL, 0, 0)
+			  : remove_one(b, ino, name, len);
+		change_end(b);
+	} while (space_retry(b, rc, &tried));
 	return rc;
 }
 

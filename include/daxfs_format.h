@@ -93,6 +93,33 @@ struct daxfs_super {
 #define DAXFS_RO_COMPAT_KNOWN 0ull
 #define DAXFS_INCOMPAT_KNOWN DAXFS_INCOMPAT_SEGMENTS
 
+/* ---- Coordination of those who have a region open together ---------------- */
+
+#define DAXFS_COORD_OFFSET 2048u /* in the superblock's page */
+#define DAXFS_INSTANCES 30u
+
+/* A lease: who holds it, and how often it was taken. Holder 0: nobody. */
+#define DAXFS_LEASE(holder, epoch) ((__u64)(holder) << 32 | (__u32)(epoch))
+#define DAXFS_LEASE_HOLDER(lease) ((__u32)((lease) >> 32))
+#define DAXFS_LEASE_EPOCH(lease) ((__u32)(lease))
+
+struct daxfs_instance {
+	__le64 id;          /* 0: free; else unique in the region's life */
+	__le64 deadline_ns; /* since the epoch; whoever is late has died */
+	__le64 still;       /* the generation that it stands still for */
+	__le64 open;        /* 0: has not got the table's lease yet */
+	__le64 reserved[4];
+};
+
+struct daxfs_coord {
+	__le64 lease;      /* of the branch table */
+	__le64 generation; /* of the branch table: counts changes */
+	__le64 intent;     /* branch whose commit all must stand still for; 0 */
+	__le64 next_id;    /* last instance id given */
+	__le64 reserved[4];
+	struct daxfs_instance instances[DAXFS_INSTANCES];
+};
+
 /* ---- Branch table: 128 B entries ---------------------------------------- */
 
 enum daxfs_branch_state {
@@ -109,7 +136,7 @@ enum daxfs_branch_state {
 struct daxfs_branch_entry {
 	__le64 id;
 	__le64 parent_id;    /* 0: none (main) */
-	__le64 log_offset;   /* v4 only, 0 when segmented */
+	__le64 log_offset;   /* v4; segmented: lease, see DAXFS_LEASE_* */
 	__le64 log_size;     /* v4; segmented: quota in bytes, 0: none */
 	__le64 log_capacity; /* v4; segmented: quota in inodes, 0: none */
 	__le32 state;
@@ -293,6 +320,10 @@ struct daxfs_txn {
 	__le32 records;
 };
 
+/* Inode flags: nlink is 0 from the beginning, and a link may change that. */
+#define DAXFS_INODE_LINKABLE (1u << 0)
+#define DAXFS_INODE_KNOWN DAXFS_INODE_LINKABLE
+
 enum daxfs_record_type {
 	DAXFS_REC_INODE = 1,   /* the whole state of an inode */
 	DAXFS_REC_FORGET = 2,  /* an inode, its extents and xattrs are gone */
@@ -386,6 +417,9 @@ DAXFS_AT(daxfs_super, commit_branch, 248);
 DAXFS_AT(daxfs_super, super_crc, 256);
 DAXFS_AT(daxfs_super, boot, 264);
 DAXFS_SIZE(daxfs_super, 280);
+DAXFS_SIZE(daxfs_instance, 64);
+DAXFS_AT(daxfs_coord, instances, 64);
+DAXFS_SIZE(daxfs_coord, 1984);
 DAXFS_SIZE(daxfs_branch_entry, 128);
 DAXFS_AT(daxfs_branch_entry, state, 40);
 DAXFS_AT(daxfs_branch_entry, next_local_ino, 48);

@@ -13,10 +13,11 @@ struct region_file {
 
 #define REGION_READONLY (1u << 0)
 #define REGION_NOLOCK (1u << 1) /* inspection of a region in use: read-only */
+#define REGION_SHARED (1u << 2) /* writable by several: DAXFS_OPEN_SHARED */
 
 /*
- * Map an existing region. Takes an exclusive lock on the file (shared when
- * read-only) that lasts until region_file_close(): -EWOULDBLOCK when another
+ * Map an existing region. Takes an exclusive lock on the file (a common one
+ * when read-only or shared) that lasts until region_file_close(): -EWOULDBLOCK when another
  * process has it. The size is the file's, a multiple of 4096 and at least one
  * page (-EINVAL). msg says what was wrong.
  */

@@ -118,6 +118,34 @@ static int region_discard(void *priv, u64 off, u64 len)
 	return 0;
 }
 
+/* Locks on bytes beyond any region, one for each instance that shares it. */
+#define INSTANCE_BYTES (1ll << 60)
+
+static struct flock instance_lock(u32 slot)
+{
+	return (struct flock){ .l_type = F_WRLCK,
+			       .l_whence = SEEK_SET,
+			       .l_start = INSTANCE_BYTES + slot,
+			       .l_len = 1 };
+}
+
+static int region_hold(void *priv, u32 slot)
+{
+	const struct region_priv *p = priv;
+	struct flock l = instance_lock(slot);
+
+	return fcntl(p->fd, F_OFD_SETLK, &l) < 0 ? -errno : 0;
+}
+
+static bool region_held(void *priv, u32 slot)
+{
+	const struct region_priv *p = priv;
+	struct flock l = instance_lock(slot);
+
+	/* what cannot be asked is taken for alive: waiting harms nobody */
+	return fcntl(p->fd, F_OFD_GETLK, &l) < 0 || l.l_type != F_UNLCK;
+}
+
 static void priv_free(struct region_priv *p)
 {
 	if (!p)
@@ -199,6 +227,8 @@ static int map_region(struct region_priv *p, bool readonly,
 		.reserve = readonly ? NULL : region_reserve,
 		.sync = gone ? NULL : region_sync,
 		.discard = readonly ? NULL : region_discard,
+		.hold = region_hold,
+		.held = region_held,
 	};
 	read_boot_id(out->backing.boot);
 	return 0;
@@ -211,6 +241,7 @@ static int map_region(struct region_priv *p, bool readonly,
 static int open_locked(const char *path, unsigned flags, struct stat *st)
 {
 	bool ro = flags & (REGION_READONLY | REGION_NOLOCK);
+	bool shared = flags & (REGION_READONLY | REGION_SHARED);
 	int mode = (ro ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 	int tries;
 
@@ -220,7 +251,7 @@ static int open_locked(const char *path, unsigned flags, struct stat *st)
 		if (fd < 0)
 			return -errno;
 		if (!(flags & REGION_NOLOCK) &&
-		    flock(fd, (ro ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
+		    flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
 			return -errno;
 		if (fstat(fd, st) < 0)
 			return -errno;

@@ -95,6 +95,48 @@ region() {
 	run_x daxfs-inspect validate empty
 }
 
+# Damage the first entry of the newest log segment.
+damage_log() {
+	local at
+	at=$(grep -obUaP 'dlog' "$1" | tail -n 1 | cut -d: -f1)
+	printf '\xff' | dd of="$1" bs=1 seek=$((at + 64 + 24)) conv=notrunc \
+		status=none
+}
+
+@test "validate --repair: a damaged log is cut, the rest is whole" {
+	need root fuse
+	region
+	mkdir mnt
+	run_x daxfs-branch create keep -m mnt --persist r
+	echo kept >mnt/kept
+	run_x daxfs umount mnt
+	run_x daxfs-branch create hurt -m mnt --persist r
+	echo lost >mnt/lost
+	run_x daxfs umount mnt
+	no_servers
+	damage_log r
+	run_x 1 daxfs-inspect validate r
+	assert_output --partial "branch 'hurt': corrupt log"
+	run_x 1 daxfs-inspect validate --json r
+	run_x jq -e '(.valid | not) and .damaged[0].branch == "hurt"' \
+		<<<"$output"
+	# the others can be used
+	run_x daxfs mount r mnt -o branch=keep
+	assert_equal "$(cat mnt/kept)" kept
+	run_x daxfs umount mnt
+	no_servers
+	run_x 1 daxfs mount r mnt -o branch=hurt
+	run_x daxfs-inspect validate --repair r
+	assert_output --partial "branch 'hurt'"
+	assert_output --partial "repaired"
+	run_x daxfs-inspect validate r
+	assert_output "r: valid"
+	run_x daxfs mount r mnt -o branch=hurt
+	assert [ ! -e mnt/lost ]
+	echo again >mnt/again
+	run_x daxfs umount mnt
+}
+
 @test "looking changes nothing" {
 	region
 	daxfs-branch create a r >/dev/null

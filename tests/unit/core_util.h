@@ -296,6 +296,28 @@ static inline int reg_open(struct reg *g, u32 flags)
 	return daxfs_region_open(&bk, flags, &g->r, &g->msg);
 }
 
+/* As reg_open(), but a damaged branch is an error too: -EUCLEAN. */
+static inline int reg_open_whole(struct reg *g, u32 flags)
+{
+	struct daxfs_branch_info *v = NULL;
+	int rc = reg_open(g, flags);
+	bool repaired;
+	u32 n = 0;
+
+	if (!rc)
+		rc = daxfs_branch_list(g->r, &v, &n);
+	while (n-- && !rc)
+		if (v[n].damaged)
+			rc = -EUCLEAN;
+	if (rc == -EUCLEAN && v) {
+		daxfs_branch_problem(g->r, v[n + 1].name, &g->msg, &repaired);
+		daxfs_region_close(g->r);
+		g->r = NULL;
+	}
+	daxfs_free(v);
+	return rc;
+}
+
 /* Lay a region out in zeroed memory of s->size bytes. */
 static inline void reg_format(u8 *mem, const struct shape *s)
 {

@@ -155,6 +155,11 @@ static void check_refuses(struct daxfs_branch *b, int reads, int writes)
 	assert_int_equal(daxfs_setxattr(b, B_FILE, "user.n", "v", 1, 0),
 			 writes);
 	assert_int_equal(daxfs_removexattr(b, B_FILE, "user.base"), writes);
+	assert_int_equal(daxfs_tmpfile(b, ROOT, &n, 0, &a), writes);
+	assert_int_equal(daxfs_fallocate(b, B_FILE, 0, 0, 100000), writes);
+	assert_int_equal(daxfs_copy_range(b, B_A, 0, B_FILE, 0, 5000, 0),
+			 writes);
+	assert_int_equal(daxfs_touch(b, B_FILE), reads);
 	assert_int_equal(daxfs_evict_orphans(b), writes);
 }
 

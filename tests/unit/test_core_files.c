@@ -2,6 +2,8 @@
 /* The rule of each file operation, on files of every origin. */
 #include "core_util.h"
 
+#include "core/internal.h"
+
 static struct reg g;
 static struct daxfs_branch *b;
 
@@ -156,6 +158,129 @@ static void test_setgid_directory(void **state)
 	assert_int_equal(a.mode, S_IFDIR | 02700);
 	assert_int_equal(daxfs_make(b, ROOT, "plain", 5, &n, &a), 0);
 	assert_int_equal(a.gid, 7);
+}
+
+/* setgid that was asked for stays; who may ask is the front's business. */
+static void test_setgid_file(void **state)
+{
+	struct daxfs_new d = { .mode = S_IFDIR | 02777, .gid = 50 };
+	struct daxfs_new n = { .mode = S_IFREG | 06775, .umask = 022 };
+	struct daxfs_attr a;
+
+	(void)state;
+	assert_int_equal(daxfs_make(b, ROOT, "sg", 2, &d, &a), 0);
+	assert_int_equal(daxfs_make(b, a.ino, "f", 1, &n, &a), 0);
+	assert_int_equal(a.mode, S_IFREG | 06755);
+	assert_int_equal(a.gid, 50);
+}
+
+static int make_tmp(u64 dir, u32 flags, u64 *ino)
+{
+	struct daxfs_new n = { .mode = S_IFREG | 0666, .umask = 022, .uid = 3 };
+	struct daxfs_attr a = { 0 };
+	int rc = daxfs_tmpfile(b, dir, &n, flags, &a);
+
+	if (!rc) {
+		assert_int_equal(a.mode, S_IFREG | 0644);
+		assert_int_equal(a.nlink, 0);
+		assert_int_equal(a.uid, 3);
+	}
+	*ino = a.ino;
+	return rc;
+}
+
+static int link_to(u64 ino, u64 dir, const char *name);
+
+static void test_tmpfile(void **state)
+{
+	struct daxfs_new n = { .mode = S_IFDIR | 0755 };
+	u64 dir = make_dir(b, ROOT, "gone"), f, excl, left, entries, x;
+
+	(void)state;
+	entries = entries_of(ROOT);
+	assert_int_equal(daxfs_tmpfile(b, ROOT, &n, 0, NULL), -EINVAL);
+	assert_int_equal(make_tmp(ROOT, 2, &x), -EINVAL);
+	assert_int_equal(make_tmp(B_FILE, 0, &x), -ENOTDIR);
+	assert_int_equal(make_tmp(9999, 0, &x), -ENOENT);
+	assert_int_equal(daxfs_rmdir(b, ROOT, "gone", 4, NULL), 0);
+	assert_int_equal(make_tmp(dir, 0, &x), -ENOENT);
+	assert_int_equal(make_tmp(ROOT, 0, &f), 0);
+	assert_int_equal(make_tmp(ROOT, DAXFS_TMPFILE_EXCL, &excl), 0);
+	assert_int_equal(make_tmp(B_DIR, 0, &left), 0);
+	assert_int_equal(entries_of(ROOT), entries - 1);
+	assert_int_equal(daxfs_write(b, f, "abc", 3, 0, 0), 3);
+	reopen();
+	assert_int_equal(nlink_of(f), 0);
+	assert_int_equal(link_to(excl, ROOT, "excl"), -ENOENT);
+	assert_int_equal(link_to(f, ROOT, "file"), -EEXIST);
+	assert_int_equal(link_to(f, ROOT, "f"), 0);
+	assert_int_equal(link_to(f, ROOT, "f2"), 0);
+	assert_int_equal(nlink_of(f), 2);
+	/* once it had a name it is like any other */
+	assert_int_equal(daxfs_unlink(b, ROOT, "f", 1, NULL), 0);
+	assert_int_equal(daxfs_unlink(b, ROOT, "f2", 2, NULL), 0);
+	reopen();
+	assert_int_equal(link_to(f, ROOT, "f"), -ENOENT);
+	assert_int_equal(daxfs_evict(b, left), 0);
+	assert_int_equal(link_to(left, ROOT, "left"), -ENOENT);
+	assert_int_equal(daxfs_evict_orphans(b), 0);
+	assert_int_equal(daxfs_getattr(b, excl, &(struct daxfs_attr){ 0 }),
+			 -ENOENT);
+}
+
+/* Call fn with the inode records of the region's logs; true ends it. */
+static bool each_inode_record(bool (*fn)(struct daxfs_txn *t,
+					 struct daxfs_rec_inode *i))
+{
+	const struct daxfs_super *sb = (const void *)g.mem.base;
+
+	for (u32 k = 0; k < le32toh(sb->segment_count); k++) {
+		u8 *seg = g.mem.base + le64toh(sb->segment_data_offset) +
+			  (u64)k * le32toh(sb->segment_size);
+		const struct daxfs_log_header *h = (const void *)seg;
+		u64 pos = sizeof(*h);
+
+		if (le32toh(h->magic) != DAXFS_LOG_MAGIC)
+			continue;
+		while (pos < le64toh(h->tail)) {
+			struct daxfs_txn *t = (void *)(seg + pos);
+			const struct daxfs_rec *rec = NULL;
+
+			while ((rec = rec_next(t, rec)))
+				if (le16toh(rec->type) == DAXFS_REC_INODE &&
+				    fn(t, (struct daxfs_rec_inode *)rec))
+					return true;
+			pos += le32toh(t->h.total_size);
+		}
+	}
+	return false;
+}
+
+static bool set_unknown_flag(struct daxfs_txn *t, struct daxfs_rec_inode *i)
+{
+	if (!i->flags)
+		return false;
+	i->flags = htole32(3);
+	t->crc = htole32(txn_crc(t));
+	return true;
+}
+
+static void test_inode_flags(void **state)
+{
+	struct daxfs_attr a;
+	bool repaired;
+	u64 f;
+
+	(void)state;
+	assert_int_equal(make_tmp(ROOT, 0, &f), 0);
+	daxfs_branch_put(b);
+	daxfs_region_close(g.r);
+	assert_true(each_inode_record(set_unknown_flag));
+	assert_int_equal(reg_open(&g, 0), 0);
+	assert_int_equal(daxfs_branch_problem(g.r, "b", &g.msg, &repaired), 0);
+	assert_non_null(strstr(g.msg.text, "unknown flag"));
+	b = get_branch(&g, "b");
+	assert_int_equal(daxfs_getattr(b, ROOT, &a), -EUCLEAN);
 }
 
 /* ---- Links ------------------------------------------------------------------------- */
@@ -427,6 +552,40 @@ static void test_exchange(void **state)
 	}
 }
 
+/* A directory has no more links than a number holds. */
+static void test_rename_links(void **state)
+{
+	u64 d = make_dir(b, ROOT, "d"), f;
+	struct daxfs_base_inode *many =
+		(struct daxfs_base_inode *)(g.mem.base + daxfs_base_start(16) +
+					    4096) +
+		(B_MANY - 1);
+
+	(void)state;
+	make_dir(b, d, "sub");
+	f = make_file(b, d, "f");
+	many->nlink = htole32(0x7ffffffe);
+	assert_int_equal(mv(d, "sub", B_MANY, "sub", 0), 0);
+	assert_int_equal(nlink_of(B_MANY), 0x7fffffff);
+	make_dir(b, d, "sub2");
+	assert_int_equal(mv(d, "sub2", B_MANY, "sub2", 0), -EMLINK);
+	assert_int_equal(mv(d, "sub2", B_MANY, "f001", DAXFS_RENAME_EXCHANGE),
+			 -EMLINK);
+	assert_int_equal(mv(B_MANY, "f001", d, "sub2", DAXFS_RENAME_EXCHANGE),
+			 -EMLINK);
+	assert_int_equal(make_any(b, B_MANY, "new", S_IFDIR | 0755, NULL),
+			 -EMLINK);
+	assert_int_equal(nlink_of(B_MANY), 0x7fffffff);
+	/* what adds none is fine */
+	assert_int_equal(mv(d, "f", B_MANY, "f", 0), 0);
+	assert_int_equal(mv(B_MANY, "sub", B_MANY, "sub3", 0), 0);
+	assert_int_equal(mv(d, "sub2", B_MANY, "sub3", DAXFS_RENAME_EXCHANGE),
+			 0);
+	assert_int_equal(mv(d, "sub2", B_MANY, "sub3", 0), 0);
+	assert_int_equal(nlink_of(B_MANY), 0x7fffffff);
+	assert_int_equal(find_name(b, B_MANY, "f"), f);
+}
+
 static void test_whiteout(void **state)
 {
 	u64 d = make_dir(b, ROOT, "d"), f = make_file(b, d, "f"), w;
@@ -580,6 +739,80 @@ static void test_list_errors(void **state)
 	assert_int_equal(l.n, 8);
 	list(B_SUB, 0, 400, &l);
 	assert_int_equal(l.n, 9);
+}
+
+/* ---- Large directories ------------------------------------------------------------------ */
+
+struct crowd {
+	u8 *seen;
+	u64 cookie;
+	u32 left, count;
+};
+
+static int on_crowd(void *ctx, const struct daxfs_dirent *d)
+{
+	struct crowd *c = ctx;
+	u32 n;
+
+	if (!c->left)
+		return 1;
+	c->left--;
+	assert_true(d->len < 24);
+	if (d->name[0] == 'n') {
+		n = (u32)strtoul(d->name + 1, NULL, 10);
+		assert_int_equal(c->seen[n], 0);
+		c->seen[n] = 1;
+		c->count++;
+	}
+	c->cookie = d->cookie;
+	return 0;
+}
+
+/* 200,000 names, listed in pieces while others come and go. */
+static void test_crowd(void **state)
+{
+	const u32 all = (u32)env_number("DAXFS_NAMES", 200000);
+	struct shape s = { .size = 384 * MB, .branches = 4 };
+	struct crowd c = { .seen = calloc(1, all) };
+	u32 before, turn = 0;
+	char name[24];
+	u64 dir;
+
+	(void)state;
+	assert_non_null(c.seen);
+	reg_new(&g, &s);
+	b = new_branch(&g, "b", "main");
+	dir = make_dir(b, ROOT, "d");
+	for (u32 k = 0; k < all; k++) {
+		snprintf(name, sizeof(name), "n%u", k);
+		make_file(b, dir, name);
+	}
+	assert_int_equal(entries_of(dir), all);
+	do {
+		before = c.count;
+		c.left = 5000;
+		assert_int_equal(daxfs_readdir(b, dir, c.cookie, on_crowd, &c),
+				 0);
+		for (u32 k = 0; k < 50; k++) {
+			snprintf(name, sizeof(name), "x%u", turn + k);
+			make_file(b, dir, name);
+		}
+		for (u32 k = 0; k < 25; k++) {
+			snprintf(name, sizeof(name), "x%u", turn + 2 * k);
+			assert_int_equal(do_unlink(b, dir, name), 0);
+		}
+		turn += 50;
+	} while (c.count != before);
+	assert_int_equal(c.count, all);
+	reopen();
+	assert_int_equal(entries_of(dir), all + turn / 2);
+	for (u32 k = 0; k < all; k++) {
+		snprintf(name, sizeof(name), "n%u", k);
+		assert_int_equal(do_unlink(b, dir, name), 0);
+	}
+	assert_int_equal(entries_of(dir), turn / 2);
+	free(c.seen);
+	teardown(state);
 }
 
 /* ---- Data --------------------------------------------------------------------------------- */
@@ -817,6 +1050,90 @@ static void test_fragments(void **state)
 	assert_int_equal(find_name(b, ROOT, "f"), 0);
 }
 
+/* A cut that finds no space for the last block leaves all that was there. */
+static void test_truncate_full(void **state)
+{
+	u64 ino = make_file(b, ROOT, "f"), hog, off = 0;
+	static u8 page[65536];
+	struct daxfs_attr before, after;
+
+	(void)state;
+	memset(page, 1, sizeof(page));
+	for (u32 k = 1; k < 1200; k += 2)
+		assert_int_equal(daxfs_write(b, ino, page, 4096, k * 4096ull,
+					     0),
+				 4096);
+	daxfs_branch_put(b);
+	b = new_branch(&g, "child", "b");
+	hog = make_file(b, ROOT, "hog");
+	for (size_t len = sizeof(page); len; len /= 2)
+		while (daxfs_write(b, hog, page, len, off, 0) > 0)
+			off += len;
+	before = attr_of(b, ino);
+	assert_int_equal(do_truncate(b, ino, 5000), -ENOSPC);
+	after = attr_of(b, ino);
+	assert_int_equal(after.size, before.size);
+	assert_int_equal(after.blocks, before.blocks);
+	assert_int_equal(after.mtime.nsec, before.mtime.nsec);
+	/* where the last block need not be changed it goes */
+	assert_int_equal(do_truncate(b, ino, 8192), 0);
+	assert_int_equal(attr_of(b, ino).blocks, 8);
+	assert_int_equal(do_truncate(b, hog, 0), 0);
+	assert_int_equal(do_truncate(b, ino, 5000), 0);
+	assert_int_equal(do_truncate(b, ino, 8192), 0);
+	assert_int_equal(daxfs_read(b, ino, page, 8192, 0), 8192);
+	for (u32 k = 0; k < 8192; k++)
+		assert_int_equal(page[k], k >= 4096 && k < 5000);
+}
+
+static ssize_t first_piece(void *ctx, const struct daxfs_piece *p, u32 n)
+{
+	assert_int_equal(n, 1);
+	*(const u8 **)ctx = p[0].ptr;
+	return 0;
+}
+
+static int no_sync(void *priv, const struct daxfs_range *ranges, u32 count)
+{
+	(void)priv;
+	(void)ranges;
+	(void)count;
+	return 0;
+}
+
+/* On disks a file's old end must survive until its new one does. */
+static void test_truncate_on_disk(void **state)
+{
+	struct daxfs_backing bk = { .base = g.mem.base,
+				    .size = g.mem.size,
+				    .sync = no_sync };
+	u64 ino = make_file(b, ROOT, "f");
+	struct daxfs_piece p[1];
+	const u8 *old, *now;
+
+	(void)state;
+	memset(got, 'x', 8192);
+	assert_int_equal(daxfs_write(b, ino, got, 8192, 0, 0), 8192);
+	daxfs_branch_put(b);
+	daxfs_region_close(g.r);
+	assert_int_equal(daxfs_region_open(&bk, 0, &g.r, &g.msg), 0);
+	b = get_branch(&g, "b");
+	assert_int_equal(daxfs_read_pieces(b, ino, 4096, 4096, p, 1,
+					   first_piece, &old),
+			 0);
+	assert_int_equal(do_truncate(b, ino, 5000), 0);
+	assert_int_equal(do_truncate(b, ino, 8192), 0);
+	assert_int_equal(daxfs_read_pieces(b, ino, 4096, 4096, p, 1,
+					   first_piece, &now),
+			 0);
+	assert_ptr_not_equal(old, now);
+	for (u32 k = 0; k < 4096; k++) {
+		assert_int_equal(old[k], 'x');
+		assert_int_equal(now[k], k < 904 ? 'x' : 0);
+	}
+	assert_int_equal(attr_of(b, ino).blocks, 16);
+}
+
 static ssize_t add_pieces(void *ctx, const struct daxfs_piece *p, u32 n)
 {
 	size_t at = 0;
@@ -959,6 +1276,90 @@ static void test_kill_priv(void **state)
 	assert_int_equal(daxfs_getxattr(b, B_FILE, "security.capability", got,
 					9),
 			 -ENODATA);
+}
+
+/* As relatime has it, for inodes that are the branch's own. */
+static void test_touch(void **state)
+{
+	static const struct {
+		s64 atime, mtime, ctime; /* seconds before now */
+		bool touched;
+	} cases[] = {
+		{ 50, 100, 100, false },       { 100, 100, 200, true },
+		{ 100, 200, 100, true },       { 100, 50, 200, true },
+		{ 100, 200, 50, true },        { 86300, 90000, 90000, false },
+		{ 86401, 90000, 90000, true },
+	};
+	u64 f = make_file(b, ROOT, "f"), before, bytes, n;
+	s64 now = (s64)time(NULL), at;
+	struct daxfs_attr a;
+
+	(void)state;
+	for (u32 k = 0; k < sizeof(cases) / sizeof(*cases); k++) {
+		struct daxfs_attr t = {
+			.atime = { now - cases[k].atime, 7 },
+			.mtime = { now - cases[k].mtime, 7 },
+			.ctime = { now - cases[k].ctime, 7 },
+		};
+
+		assert_int_equal(daxfs_setattr(b, f,
+					       DAXFS_SET_ATIME |
+						       DAXFS_SET_MTIME |
+						       DAXFS_SET_CTIME,
+					       &t, NULL),
+				 0);
+		assert_int_equal(daxfs_touch(b, f), 0);
+		a = attr_of(b, f);
+		if ((a.atime.sec >= now) != cases[k].touched)
+			fail_msg("case %u", k);
+		assert_int_equal(a.mtime.sec, t.mtime.sec);
+		assert_int_equal(a.ctime.sec, t.ctime.sec);
+	}
+	assert_int_equal(daxfs_touch(b, 99999), -ENOENT);
+	/* what the branch has only inherited costs it nothing to read */
+	assert_int_equal(daxfs_touch(b, B_FILE), 0);
+	assert_int_equal(attr_of(b, B_FILE).atime.sec, B_MTIME);
+	assert_int_equal(daxfs_write(b, B_FILE, "x", 1, 0, 0), 1);
+	assert_int_equal(daxfs_touch(b, B_FILE), 0);
+	assert_true(attr_of(b, B_FILE).atime.sec >= now);
+	at = attr_of(b, f).atime.sec;
+	a.mtime.sec = at + 1;
+	assert_int_equal(daxfs_setattr(b, f, DAXFS_SET_MTIME, &a, NULL), 0);
+	daxfs_branch_put(b);
+	b = new_branch(&g, "child", "b");
+	assert_int_equal(daxfs_usage(b, &before, &n), 0);
+	assert_int_equal(daxfs_touch(b, f), 0);
+	assert_int_equal(daxfs_usage(b, &bytes, &n), 0);
+	assert_int_equal(bytes, before);
+	assert_int_equal(attr_of(b, f).atime.sec, at);
+	/* where nothing can be written */
+	daxfs_branch_put(b);
+	b = get_branch(&g, "b");
+	assert_int_equal(daxfs_touch(b, f), 0);
+	assert_int_equal(attr_of(b, f).atime.sec, at);
+}
+
+static void test_touch_full(void **state)
+{
+	struct daxfs_attr a = { .atime = { 5, 0 } };
+	u64 f = make_file(b, ROOT, "f"), off = 0;
+	int rc = 0;
+
+	(void)state;
+	for (size_t len = sizeof(got); len; len /= 2)
+		while (daxfs_write(b, f, got, len, off, 0) > 0)
+			off += len;
+	for (u32 k = 0; !rc; k++) {
+		char name[24];
+
+		snprintf(name, sizeof(name), "%u", k);
+		rc = make_any(b, ROOT, name, S_IFIFO, NULL);
+	}
+	/* smaller records may fit still, and be compacted for a while */
+	rc = 0;
+	for (u32 k = 0; k < 3000 && !rc; k++)
+		rc = daxfs_setattr(b, f, DAXFS_SET_ATIME, &a, NULL);
+	assert_int_equal(daxfs_touch(b, f), 0);
 }
 
 /* ---- Extended attributes ---------------------------------------------------------------------- */
@@ -1105,6 +1506,91 @@ static void test_statfs_and_usage(void **state)
 	assert_int_equal(inodes, 0);
 }
 
+/* What finds no space takes none, and what gives some back finds it. */
+static void test_full(void **state)
+{
+	static char longest[256], target[4096];
+	static u8 value[8192];
+	u64 f = make_file(b, ROOT, "f"), off = 0, segments, bytes, inodes;
+	struct daxfs_new n = { .mode = S_IFLNK | 0777, .target = target };
+	u64 now_bytes, now_inodes;
+	char name[24];
+	int rc = 0;
+
+	(void)state;
+	memset(longest, 'x', 255);
+	memset(target, 't', 4095);
+	for (size_t len = sizeof(got); len; len /= 2)
+		while (daxfs_write(b, f, got, len, off, 0) > 0)
+			off += len;
+	for (u32 k = 0; !rc; k++) {
+		snprintf(name, sizeof(name), "%u", k);
+		rc = make_any(b, ROOT, name, S_IFIFO, NULL);
+	}
+	assert_int_equal(rc, -ENOSPC);
+	segments = reg_free_segments(&g);
+	assert_int_equal(daxfs_usage(b, &bytes, &inodes), 0);
+	for (u32 k = 0; k < 12; k++) {
+		switch (k) {
+		case 0:
+			rc = make_any(b, ROOT, longest, S_IFREG, NULL);
+			break;
+		case 1:
+			rc = make_any(b, B_DIR, longest, S_IFDIR, NULL);
+			break;
+		case 2:
+			rc = daxfs_make(b, ROOT, "s", 1, &n, NULL);
+			break;
+		case 3:
+			rc = link_to(B_FILE, ROOT, longest);
+			break;
+		case 4:
+			rc = mv(ROOT, "file", B_DIR, longest, 0);
+			break;
+		case 5:
+			rc = mv(ROOT, "file", ROOT, longest,
+				DAXFS_RENAME_WHITEOUT);
+			break;
+		case 6:
+			rc = daxfs_setxattr(b, B_FILE, "user.x", value, 2048,
+					    0);
+			break;
+		case 7:
+			rc = daxfs_setxattr(b, B_FILE, "user.x", value, 8192,
+					    0);
+			break;
+		case 8:
+			rc = (int)daxfs_write(b, B_FILE, "x", 1, 5, 0);
+			break;
+		case 9:
+			rc = (int)daxfs_write(b, B_FILE, "x", 1, 99999, 0);
+			break;
+		case 10:
+			rc = (int)daxfs_copy_range(b, f, 0, B_FILE, 0, 9, 0);
+			break;
+		default:
+			rc = daxfs_fallocate(b, B_EMPTY, 0, 0, 5000);
+		}
+		if (rc != -ENOSPC)
+			fail_msg("case %u: %d", k, rc);
+		assert_int_equal(daxfs_usage(b, &now_bytes, &now_inodes), 0);
+		assert_int_equal(now_bytes, bytes);
+		assert_int_equal(now_inodes, inodes);
+		assert_int_equal(reg_free_segments(&g), segments);
+	}
+	assert_int_equal(find_name(b, ROOT, "file"), B_FILE);
+	assert_int_equal(attr_of(b, B_FILE).size, 70001);
+	assert_int_equal(daxfs_fallocate(b, f,
+					 DAXFS_FALLOC_PUNCH |
+						 DAXFS_FALLOC_KEEP_SIZE,
+					 0, 100 * 4096),
+			 0);
+	assert_int_equal(do_truncate(b, f, 4096 * 200), 0);
+	assert_int_equal(do_unlink(b, ROOT, "f"), 0);
+	reopen();
+	assert_int_equal(make_any(b, ROOT, longest, S_IFREG, NULL), 0);
+}
+
 /* Numbers are never given twice, whatever was removed or lost. */
 static void test_inode_numbers(void **state)
 {
@@ -1136,17 +1622,24 @@ int main(void)
 		T(test_make_kinds),
 		T(test_make_errors),
 		T(test_setgid_directory),
+		T(test_setgid_file),
+		T(test_tmpfile),
+		T(test_inode_flags),
 		T(test_link),
 		T(test_orphans),
 		T(test_remove),
 		T(test_rename_errors),
 		T(test_rename),
 		T(test_exchange),
+		T(test_rename_links),
 		T(test_whiteout),
 		T(test_list_while_removing),
 		T(test_list_while_changing),
 		T(test_list_errors),
+		cmocka_unit_test(test_crowd),
 		T(test_truncate),
+		T(test_truncate_full),
+		T(test_truncate_on_disk),
 		T(test_write_anywhere),
 		T(test_sparse),
 		T(test_append),
@@ -1157,10 +1650,13 @@ int main(void)
 		T(test_base_attributes),
 		T(test_setattr),
 		T(test_kill_priv),
+		T(test_touch),
+		T(test_touch_full),
 		T(test_xattr_errors),
 		T(test_xattr_sizes),
 		T(test_xattr_over_base),
 		T(test_statfs_and_usage),
+		T(test_full),
 		T(test_inode_numbers),
 	};
 

@@ -394,6 +394,193 @@ static void test_readonly_region(void **state)
 	assert_int_equal(info_of("b").quota_inodes, 3);
 }
 
+/* Room that is taken in advance is room all the same. */
+static void test_fallocate(void **state)
+{
+	struct daxfs_branch *b = limited("b", QUOTA, 2);
+	struct daxfs_new n = { .mode = S_IFREG | 0600 };
+	u64 ino = make_file(b, ROOT, "f"), before;
+	struct daxfs_attr a;
+
+	(void)state;
+	assert_int_equal(daxfs_tmpfile(b, ROOT, &n, 0, &a), 0);
+	assert_int_equal(daxfs_tmpfile(b, ROOT, &n, 0, &a), -EDQUOT);
+	assert_int_equal(daxfs_write(b, ino, "text", 4, 0, 0), 4);
+	before = bytes_of(b);
+	assert_int_equal(daxfs_fallocate(b, ino, 0, 0, 2 * QUOTA), -EDQUOT);
+	assert_int_equal(bytes_of(b), before);
+	assert_int_equal(attr_of(b, ino).size, 4);
+	assert_int_equal(daxfs_fallocate(b, ino, DAXFS_FALLOC_KEEP_SIZE, 0, MB),
+			 0);
+	assert_int_equal(bytes_of(b), before + MB - 4096);
+	assert_int_equal(daxfs_fallocate(b, ino, 0, MB, MB), -EDQUOT);
+	/* what has room can be written */
+	fill_file(b, ino, 65536);
+	assert_int_equal(daxfs_copy_range(b, ino, 0, ino, 4 * MB, 65536, 0),
+			 -EDQUOT);
+	assert_int_equal(daxfs_fallocate(b, ino,
+					 DAXFS_FALLOC_PUNCH |
+						 DAXFS_FALLOC_KEEP_SIZE,
+					 0, MB),
+			 0);
+	assert_int_equal(daxfs_copy_range(b, ino, MB, ino, 4 * MB, 65536, 0),
+			 65536);
+	daxfs_branch_put(b);
+}
+
+/* ---- Anything at all ----------------------------------------------------------- */
+
+#define FILES 40u
+
+/* One random operation; what frees must not be refused. */
+static void any_operation(struct daxfs_branch *b, u64 *seed, bool *frees)
+{
+	u32 k = rnd_below(seed, FILES), what = rnd_below(seed, 8);
+	u64 off = rnd_below(seed, 100000), ino;
+	char name[16];
+	s64 rc = 0;
+
+	snprintf(name, sizeof(name), "f%u", k);
+	ino = find_name(b, ROOT, name);
+	*frees = what < 3;
+	if (!ino && what > 3)
+		rc = make_any(b, ROOT, name, S_IFREG | 0600, &ino);
+	if (!ino || rc < 0)
+		what = 8;
+	if (what == 0)
+		rc = do_unlink(b, ROOT, name);
+	if (what == 1)
+		rc = do_truncate(b, ino, off % (attr_of(b, ino).size + 1));
+	if (what == 2)
+		rc = daxfs_removexattr(b, ino, "user.x");
+	if (what == 3)
+		rc = daxfs_setxattr(b, ino, "user.x", block, off % 60000, 0);
+	if (what > 3 && what < 8)
+		rc = daxfs_write(b, ino, block, 1 + off % 50000,
+				 rnd_below(seed, 200000), 0);
+	if (rc == -ENODATA)
+		rc = 0;
+	if (rc < 0 && (*frees || rc != -EDQUOT))
+		fail_msg("operation %u answers %lld", what, (long long)rc);
+}
+
+static void any_operations(u64 seed)
+{
+	struct daxfs_branch *b = limited("b", QUOTA / 2, FILES / 2);
+	u64 refused = 0, before, after, most = QUOTA / 2;
+	bool frees;
+
+	for (u32 k = 0; k < 4000; k++) {
+		before = bytes_of(b);
+		any_operation(b, &seed, &frees);
+		after = bytes_of(b);
+		refused += after == before;
+		/* only what frees goes beyond, a segment of log at a time */
+		if (after > most && after > before)
+			assert_true(frees && after - before <= 65536);
+		assert_true(after <= most + 4 * 65536);
+	}
+	assert_true(refused > 0);
+	daxfs_branch_put(b);
+	before = info_of("b").bytes;
+	reg_reopen(&g);
+	assert_int_equal(info_of("b").bytes, before);
+	assert_int_equal(daxfs_branch_delete(g.r, "b"), 0);
+}
+
+static void test_any_operations(void **state)
+{
+	(void)state;
+	for (u64 seed = 1; seed <= 5; seed++)
+		any_operations(seed);
+}
+
+/* ---- After a loss of power --------------------------------------------------------- */
+
+static u8 *medium;
+
+static int copy_to_medium(void *priv, const struct daxfs_range *v, u32 count)
+{
+	(void)priv;
+	for (u32 i = 0; i < count; i++)
+		memcpy(medium + v[i].off, g.mem.base + v[i].off, v[i].len);
+	return 0;
+}
+
+/* What was synced is all that is left. */
+static void sync_and_lose_power(const struct daxfs_backing *bk)
+{
+	u8 *left = malloc(g.mem.size);
+
+	assert_non_null(left);
+	assert_int_equal(daxfs_region_sync(g.r), 0);
+	memcpy(left, medium, g.mem.size);
+	daxfs_region_close(g.r);
+	memcpy(g.mem.base, left, g.mem.size);
+	memcpy(medium, left, g.mem.size);
+	free(left);
+	if (daxfs_region_open(bk, 0, &g.r, &g.msg))
+		fail_msg("open: %s", g.msg.text);
+}
+
+static void test_durable(void **state)
+{
+	struct daxfs_backing bk = { .base = g.mem.base,
+				    .size = g.mem.size,
+				    .sync = copy_to_medium };
+
+	(void)state;
+	medium = malloc(g.mem.size);
+	assert_non_null(medium);
+	daxfs_region_close(g.r);
+	memcpy(medium, g.mem.base, g.mem.size);
+	assert_int_equal(daxfs_region_open(&bk, 0, &g.r, &g.msg), 0);
+	assert_int_equal(daxfs_branch_create(g.r, "b", "main", 0), 0);
+	assert_int_equal(daxfs_branch_create(g.r, "c", "b", 0), 0);
+	sync_and_lose_power(&bk);
+	assert_int_equal(daxfs_branch_set_quota(g.r, "b", QUOTA, 7), 0);
+	sync_and_lose_power(&bk);
+	assert_int_equal(info_of("b").quota_bytes, QUOTA);
+	assert_int_equal(info_of("b").quota_inodes, 7);
+	assert_int_equal(daxfs_branch_drop(g.r, "b"), -EBUSY);
+	sync_and_lose_power(&bk);
+	assert_int_equal(daxfs_branch_delete(g.r, "c"), 0);
+	sync_and_lose_power(&bk);
+	/* the name is free: b has gone with c */
+	assert_int_equal(daxfs_branch_create(g.r, "b", "main", 0), 0);
+	daxfs_region_close(g.r);
+	free(medium);
+	if (reg_open(&g, 0))
+		fail_msg("open: %s", g.msg.text);
+}
+
+/* At the limit what was freed counts as room at once, synced or not. */
+static void test_unsynced_room(void **state)
+{
+	struct daxfs_backing bk = { .base = g.mem.base,
+				    .size = g.mem.size,
+				    .sync = copy_to_medium };
+	struct daxfs_branch *b;
+	u64 ino;
+
+	(void)state;
+	medium = malloc(g.mem.size);
+	assert_non_null(medium);
+	daxfs_region_close(g.r);
+	assert_int_equal(daxfs_region_open(&bk, 0, &g.r, &g.msg), 0);
+	b = limited("b", QUOTA, 0);
+	for (u32 round = 0; round < 20; round++) {
+		ino = make_file(b, ROOT, "f");
+		assert_true(fill_file(b, ino, 65536) > QUOTA / 2);
+		assert_int_equal(do_unlink(b, ROOT, "f"), 0);
+	}
+	daxfs_branch_put(b);
+	daxfs_region_close(g.r);
+	free(medium);
+	if (reg_open(&g, 0))
+		fail_msg("open: %s", g.msg.text);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -403,6 +590,8 @@ int main(void)
 		T(test_copied_blocks), T(test_overwrite_at_limit),
 		T(test_inodes),        T(test_log_counts),
 		T(test_refused),       T(test_lowered),
+		T(test_fallocate),     T(test_any_operations),
+		T(test_durable),       T(test_unsynced_room),
 		T(test_commit),        T(test_readonly_region),
 	};
 

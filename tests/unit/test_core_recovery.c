@@ -229,14 +229,12 @@ static void test_symlink_target(void **state)
 {
 	static char target[DAXFS_SYMLINK_MAX + 1];
 	struct daxfs_new n = { .mode = S_IFLNK | 0777, .target = target };
-	struct daxfs_backing bk;
 	struct daxfs_rec_xattr *x;
 	struct daxfs_branch *b;
 	struct daxfs_txn *t;
 
 	(void)state;
 	region(8 * MB, false);
-	bk = (struct daxfs_backing){ .base = g.mem.base, .size = g.mem.size };
 	memset(target, 't', DAXFS_SYMLINK_MAX);
 	b = new_branch(&g, "b", "main");
 	assert_int_equal(daxfs_make(b, ROOT, "l", 1, &n, NULL), 0);
@@ -246,14 +244,14 @@ static void test_symlink_target(void **state)
 	/* the padding has room for one byte more */
 	x->value_len = cpu_to_le32(DAXFS_SYMLINK_MAX + 1);
 	t->crc = cpu_to_le32(txn_crc(t));
-	assert_int_equal(daxfs_region_open(&bk, 0, &g.r, &g.msg), -EUCLEAN);
+	assert_int_equal(reg_open_whole(&g, 0), -EUCLEAN);
 	x->value_len = cpu_to_le32(DAXFS_SYMLINK_MAX);
 	((char *)(x + 1))[7] = 0;
 	t->crc = cpu_to_le32(txn_crc(t));
-	assert_int_equal(daxfs_region_open(&bk, 0, &g.r, &g.msg), -EUCLEAN);
+	assert_int_equal(reg_open_whole(&g, 0), -EUCLEAN);
 	((char *)(x + 1))[7] = 't';
 	t->crc = cpu_to_le32(txn_crc(t));
-	assert_int_equal(daxfs_region_open(&bk, 0, &g.r, &g.msg), 0);
+	assert_int_equal(reg_open_whole(&g, 0), 0);
 }
 
 /* Images exist that count links wrongly: the file's data is there all the same. */
@@ -324,6 +322,119 @@ static void test_shared_entries(void **state)
 	assert_non_null(strstr(g.msg.text, "share"));
 }
 
+/* ---- A damaged branch among others ---------------------------------------------------- */
+
+static void assert_damaged(const char *name, int want)
+{
+	struct daxfs_branch *b;
+	struct daxfs_attr a;
+
+	assert_int_equal(daxfs_branch_get(g.r, name, &b), 0);
+	assert_int_equal(daxfs_branch_status(b), want);
+	assert_int_equal(daxfs_getattr(b, ROOT, &a), want);
+	daxfs_branch_put(b);
+}
+
+static bool has(const char *branch, const char *name)
+{
+	struct daxfs_branch *b;
+	struct daxfs_attr a;
+	int rc;
+
+	assert_int_equal(daxfs_branch_get(g.r, branch, &b), 0);
+	rc = daxfs_lookup(b, ROOT, name, strlen(name), &a);
+	assert_true(!rc || rc == -ENOENT);
+	daxfs_branch_put(b);
+	return !rc;
+}
+
+/* Branches "p", its child "c", and "other"; damages an entry of p's log. */
+static void make_damage(bool child)
+{
+	struct daxfs_new n = { .mode = S_IFLNK | 0777, .target = "here" };
+	struct daxfs_branch *b;
+	struct daxfs_txn *t;
+
+	region(8 * MB, false);
+	b = new_branch(&g, "p", "main");
+	make_file(b, ROOT, "before");
+	assert_int_equal(daxfs_make(b, ROOT, "l", 1, &n, NULL), 0);
+	make_file(b, ROOT, "after");
+	daxfs_branch_put(b);
+	if (child) {
+		b = new_branch(&g, "c", "p");
+		make_file(b, ROOT, "f");
+		daxfs_branch_put(b);
+	}
+	b = new_branch(&g, "other", "main");
+	make_file(b, ROOT, "f");
+	daxfs_branch_put(b);
+	daxfs_region_close(g.r);
+	g.r = NULL;
+	find_target(&t, 4);
+	t->crc ^= 1;
+}
+
+static void test_put_aside(void **state)
+{
+	struct daxfs_message msg;
+	bool repaired;
+
+	(void)state;
+	make_damage(true);
+	assert_int_equal(reg_open(&g, 0), 0);
+	assert_damaged("p", -EUCLEAN);
+	assert_damaged("c", -EUCLEAN);
+	assert_damaged("other", 0);
+	assert_true(has("other", "f"));
+	assert_int_equal(daxfs_branch_problem(g.r, "p", &msg, &repaired), 0);
+	assert_non_null(strstr(msg.text, "checksum"));
+	assert_false(repaired);
+	assert_int_equal(daxfs_branch_problem(g.r, "c", &msg, &repaired), 0);
+	assert_non_null(strstr(msg.text, "'p'"));
+	assert_int_equal(daxfs_branch_problem(g.r, "other", &msg, &repaired),
+			 -ENOENT);
+	assert_int_equal(daxfs_branch_create(g.r, "n", "p", 0), -EUCLEAN);
+	assert_int_equal(daxfs_branch_seal(g.r, "p"), -EUCLEAN);
+	assert_int_equal(daxfs_branch_commit(g.r, "c", &msg), -EUCLEAN);
+	/* its space is its own until it is deleted */
+	assert_int_equal(daxfs_branch_delete(g.r, "p"), -EBUSY);
+	assert_int_equal(daxfs_branch_delete(g.r, "c"), 0);
+	assert_int_equal(daxfs_branch_delete(g.r, "p"), 0);
+	assert_int_equal(daxfs_branch_commit(g.r, "other", &msg), 0);
+	assert_true(has("main", "f"));
+	daxfs_region_close(g.r);
+	assert_int_equal(reg_open_whole(&g, 0), 0);
+}
+
+static void test_repair(void **state)
+{
+	struct daxfs_message msg;
+	bool repaired;
+
+	(void)state;
+	make_damage(false);
+	assert_int_equal(reg_open(&g, DAXFS_OPEN_REPAIR), 0);
+	assert_damaged("p", 0);
+	assert_int_equal(daxfs_branch_problem(g.r, "p", &msg, &repaired), 0);
+	assert_true(repaired);
+	assert_true(has("p", "before"));
+	assert_false(has("p", "l"));
+	assert_false(has("p", "after"));
+	reg_reopen(&g);
+	assert_int_equal(daxfs_branch_problem(g.r, "p", &msg, &repaired),
+			 -ENOENT);
+	assert_true(has("p", "before"));
+	assert_false(has("p", "after"));
+	daxfs_region_close(g.r);
+	mem_free(&g.mem);
+	/* what rests on it is not cut */
+	make_damage(true);
+	assert_int_equal(reg_open(&g, DAXFS_OPEN_REPAIR), 0);
+	assert_damaged("p", -EUCLEAN);
+	assert_damaged("c", -EUCLEAN);
+}
+
 #define T(f) cmocka_unit_test_teardown(f, teardown)
 
 int main(void)
@@ -332,6 +443,7 @@ int main(void)
 		T(test_compaction_cut_off), T(test_commit_orphans),
 		T(test_redo_damaged_chain), T(test_symlink_target),
 		T(test_few_links),          T(test_shared_entries),
+		T(test_put_aside),          T(test_repair),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

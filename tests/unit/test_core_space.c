@@ -296,7 +296,7 @@ static void test_endless_overwrite(void **state)
 	daxfs_branch_put(b);
 }
 
-/* Branches made, used and dropped for ever leave nothing behind. */
+/* A file that is replaced for ever leaves nothing behind. */
 static void test_rewritten_name(void **state)
 {
 	struct daxfs_branch *b = new_branch(&g, "b", "main");
@@ -317,16 +317,337 @@ static void test_rewritten_name(void **state)
 	daxfs_branch_put(b);
 }
 
+/* ---- For ever ------------------------------------------------------------------- */
+
+static u64 times(u64 quick, u64 all)
+{
+	return env_number("LONG", 0) ? all : quick;
+}
+
+static u64 bytes_of(struct daxfs_branch *b)
+{
+	u64 bytes, inodes;
+
+	assert_int_equal(daxfs_usage(b, &bytes, &inodes), 0);
+	return bytes;
+}
+
+/* A log file that is appended to and rotated. */
+static void test_endless_append(void **state)
+{
+	struct daxfs_branch *b = new_branch(&g, "b", "main");
+	u64 ino = make_file(b, ROOT, "log"), n = times(200000, 1000000);
+	u64 most = 0;
+
+	(void)state;
+	for (u64 k = 1; k <= n; k++) {
+		u64 bytes;
+
+		if (daxfs_write(b, ino, block, 100, 0, DAXFS_WRITE_APPEND) !=
+		    100)
+			fail_msg("append %llu failed", (unsigned long long)k);
+		bytes = bytes_of(b);
+		most = bytes > most ? bytes : most;
+		if (k % 1000 == 0)
+			assert_int_equal(do_truncate(b, ino, 0), 0);
+	}
+	/* 1,000 appends of 100 bytes, and a log that is compacted */
+	assert_true(most <= 128 * KB + 20 * 64 * KB);
+	daxfs_branch_put(b);
+	reg_reopen(&g);
+}
+
+/* Own blocks are written to in place: the data stays where it is. */
+static void test_overwrite_takes_nothing(void **state)
+{
+	struct daxfs_branch *b = new_branch(&g, "b", "main");
+	u64 ino = make_file(b, ROOT, "f"), bytes, blocks;
+
+	(void)state;
+	for (u32 k = 0; k < 16; k++)
+		assert_int_equal(daxfs_write(b, ino, block, 65536, k * 65536,
+					     0),
+				 65536);
+	bytes = bytes_of(b);
+	blocks = attr_of(b, ino).blocks;
+	for (u32 k = 0; k < 5000; k++) {
+		u64 off = k * 7919ull % (MB - 10000);
+
+		assert_int_equal(daxfs_write(b, ino, block, 10000, off, 0),
+				 10000);
+		assert_int_equal(attr_of(b, ino).blocks, blocks);
+		/* whole segments of log may come and go */
+		assert_int_equal(bytes_of(b) % (64 * KB), bytes % (64 * KB));
+		assert_true(bytes_of(b) <= bytes + 17 * 64 * KB);
+	}
+	daxfs_branch_put(b);
+}
+
+/* ---- A backing that wants to be synced, and that memory goes back to -------------- */
+
+static u32 taken[MB]; /* by segment: reserved and not discarded since */
+static u32 in_use;
+
+static void mark_segments(u64 off, u64 len, u32 on)
+{
+	struct daxfs_super *sb = (struct daxfs_super *)g.mem.base;
+	u64 data = le64toh(sb->segment_data_offset);
+	u64 size = le32toh(sb->segment_size);
+
+	if (off < data)
+		return;
+	for (u64 s = (off - data) / size; s < (off + len - data) / size; s++) {
+		in_use += on - taken[s];
+		taken[s] = on;
+	}
+}
+
+static int note_reserve(void *priv, u64 off, u64 len)
+{
+	(void)priv;
+	mark_segments(off, len, 1);
+	return 0;
+}
+
+static int note_discard(void *priv, u64 off, u64 len)
+{
+	(void)priv;
+	mark_segments(off, len, 0);
+	memset(g.mem.base + off, 0, len);
+	return 0;
+}
+
+static int note_sync(void *priv, const struct daxfs_range *v, u32 count)
+{
+	(void)priv;
+	for (u32 i = 0; i < count; i++)
+		assert_true(v[i].off + v[i].len <= g.mem.size);
+	return 0;
+}
+
+static void open_noted(bool durable)
+{
+	struct daxfs_backing bk = { .base = g.mem.base,
+				    .size = g.mem.size,
+				    .reserve = note_reserve,
+				    .sync = durable ? note_sync : NULL,
+				    .discard = note_discard };
+
+	daxfs_region_close(g.r);
+	memset(taken, 0, sizeof(taken));
+	in_use = 0;
+	if (daxfs_region_open(&bk, 0, &g.r, &g.msg))
+		fail_msg("open: %s", g.msg.text);
+}
+
+static void lifecycle(u64 k)
+{
+	struct daxfs_branch *b = new_branch(&g, "b", "main");
+	u64 ino = make_file(b, ROOT, "f");
+
+	assert_int_equal(daxfs_write(b, ino, block, 9000, 0, 0), 9000);
+	if (k % 3 == 0)
+		assert_int_equal(do_unlink(b, ROOT, "f"), 0);
+	if (k % 5 == 0)
+		assert_int_equal(daxfs_branch_seal(g.r, "b"), 0);
+	assert_int_equal(daxfs_branch_delete(g.r, "b"), 0);
+	daxfs_branch_put(b);
+}
+
+/* Branches made, used and dropped for ever leave nothing, on any backing. */
+static void lifecycles(bool durable)
+{
+	u64 before = reg_free_segments(&g), n = times(5000, 100000);
+
+	open_noted(durable);
+	assert_int_equal(reg_free_segments(&g), before);
+	for (u64 k = 0; k < n; k++)
+		lifecycle(k);
+	assert_int_equal(daxfs_region_sync(g.r), 0);
+	assert_int_equal(reg_free_segments(&g), before);
+	assert_int_equal(in_use, 0);
+	reg_reopen(&g);
+	assert_int_equal(reg_free_segments(&g), before);
+}
+
+static void test_lifecycles(void **state)
+{
+	(void)state;
+	lifecycles(false);
+}
+
+static void test_durable_lifecycles(void **state)
+{
+	(void)state;
+	lifecycles(true);
+}
+
+static u64 log_bytes_on_media(const char *branch)
+{
+	const struct daxfs_super *sb = (struct daxfs_super *)g.mem.base;
+	const struct daxfs_segment_entry *e =
+		(void *)(g.mem.base + le64toh(sb->segment_table_offset));
+	struct daxfs_branch *b = get_branch(&g, branch);
+	struct daxfs_branch_info i;
+	u64 n = 0;
+
+	assert_int_equal(daxfs_branch_info(b, &i), 0);
+	daxfs_branch_put(b);
+	for (u32 s = 0; s < le32toh(sb->segment_count); s++)
+		n += le64toh(e[s].owner) == i.id &&
+		     le32toh(e[s].kind) == DAXFS_SEGMENT_LOG;
+	return n * le32toh(sb->segment_size);
+}
+
+/* What is free has gone back to the host, at once or with the next sync. */
+static void memory_returns(bool durable)
+{
+	struct daxfs_branch *b;
+	u64 before, logs;
+
+	open_noted(durable);
+	before = reg_free_segments(&g);
+	b = new_branch(&g, "b", "main");
+	make_file(b, ROOT, "keep");
+	for (u32 round = 0; round < 20; round++) {
+		u64 ino = make_file(b, ROOT, "big");
+
+		for (u32 k = 0; k < 32; k++)
+			assert_int_equal(daxfs_write(b, ino, block, 65536,
+						     k * 65536, 0),
+					 65536);
+		assert_true(in_use >= 32);
+		if (round % 2)
+			assert_int_equal(do_unlink(b, ROOT, "big"), 0);
+		else
+			assert_int_equal(do_truncate(b, ino, 0), 0);
+		assert_int_equal(daxfs_region_sync(g.r), 0);
+		/* all but the log */
+		logs = log_bytes_on_media("b") / 65536;
+		assert_int_equal(reg_free_segments(&g), before - logs);
+		assert_int_equal(in_use, logs);
+		if (!(round % 2))
+			assert_int_equal(do_unlink(b, ROOT, "big"), 0);
+	}
+	daxfs_branch_put(b);
+}
+
+static void test_memory_returns(void **state)
+{
+	(void)state;
+	memory_returns(false);
+	assert_int_equal(daxfs_branch_delete(g.r, "b"), 0);
+	memory_returns(true);
+}
+
+/* ---- Usage ----------------------------------------------------------------------- */
+
+#define FILES 24u
+
+/* What a file's long attribute takes, beside its data. */
+static u64 value_len[FILES];
+
+static void check_usage(struct daxfs_branch *b)
+{
+	u64 bytes, inodes, want = log_bytes_on_media("b"), files = 0;
+	char name[16];
+
+	for (u32 k = 0; k < FILES; k++) {
+		u64 ino;
+
+		name_of(name, k);
+		ino = find_name(b, ROOT, name);
+		if (!ino)
+			continue;
+		files++;
+		want += attr_of(b, ino).blocks * 512;
+		want += (value_len[k] + 4095) / 4096 * 4096;
+	}
+	assert_int_equal(daxfs_usage(b, &bytes, &inodes), 0);
+	assert_int_equal(inodes, files);
+	assert_int_equal(bytes, want);
+}
+
+/* One random change of file k. */
+static void change(struct daxfs_branch *b, u32 k, u64 *seed)
+{
+	u32 len = 1 + rnd_below(seed, 60000);
+	u64 off = rnd_below(seed, 200000), ino;
+	char name[16];
+	int rc = 0;
+
+	name_of(name, k);
+	ino = find_name(b, ROOT, name);
+	if (!ino)
+		ino = make_file(b, ROOT, name);
+	switch (rnd_below(seed, 8)) {
+	case 0:
+		assert_int_equal(do_unlink(b, ROOT, name), 0);
+		value_len[k] = 0;
+		break;
+	case 1:
+		rc = do_truncate(b, ino, off);
+		break;
+	case 2:
+		rc = daxfs_setxattr(b, ino, "user.x", block, len, 0);
+		if (!rc)
+			value_len[k] = len > 2048 ? len : 0;
+		break;
+	case 3:
+		if (!daxfs_removexattr(b, ino, "user.x"))
+			value_len[k] = 0;
+		break;
+	default:
+		rc = daxfs_write(b, ino, block, len, off, 0) < 0;
+	}
+	assert_int_equal(rc, 0);
+}
+
+static void test_usage_is_exact(void **state)
+{
+	struct shape s = { .size = 32 * MB, .branches = 8 };
+	struct daxfs_branch *b;
+	u64 seed = 5;
+
+	(void)state;
+	reg_free(&g);
+	reg_new(&g, &s);
+	memset(value_len, 0, sizeof(value_len));
+	b = new_branch(&g, "b", "main");
+	for (u32 k = 0; k < 20000; k++) {
+		change(b, rnd_below(&seed, FILES), &seed);
+		if (k % 100 == 0)
+			check_usage(b);
+		if (k % 5000 == 0) {
+			daxfs_branch_put(b);
+			reg_reopen(&g);
+			b = get_branch(&g, "b");
+			check_usage(b);
+		}
+	}
+	daxfs_branch_put(b);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_one_file),         T(test_small_files),
-		T(test_larger_files),     T(test_empty_files),
-		T(test_all_fail_cleanly), T(test_delete_branch_when_full),
-		T(test_commit_when_full), T(test_endless_overwrite),
+		T(test_one_file),
+		T(test_small_files),
+		T(test_larger_files),
+		T(test_empty_files),
+		T(test_all_fail_cleanly),
+		T(test_delete_branch_when_full),
+		T(test_commit_when_full),
+		T(test_endless_overwrite),
 		T(test_rewritten_name),
+		T(test_endless_append),
+		T(test_overwrite_takes_nothing),
+		T(test_lifecycles),
+		T(test_durable_lifecycles),
+		T(test_memory_returns),
+		T(test_usage_is_exact),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

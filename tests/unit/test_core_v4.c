@@ -336,6 +336,32 @@ static void test_upgrade(void **state)
 	daxfs_region_close(r);
 }
 
+/* Where version 4 has a log's capacity, segmented regions have a quota. */
+static void test_upgrade_main(void **state)
+{
+	struct daxfs_branch_info info;
+	struct daxfs_region *r;
+	struct daxfs_branch *b;
+
+	(void)state;
+	memset(mem + 0x1000 + 128, 0, 0x8000 - 128);
+	p64(0x1000 + 24, 0);
+	p64(0x1000 + 32, 12345); /* log_capacity */
+	p32(52, 1);
+	for (int round = 0; round < 2; round++) {
+		r = open_region();
+		assert_int_equal(daxfs_branch_get(r, "main", &b), 0);
+		assert_int_equal(daxfs_branch_info(b, &info), 0);
+		assert_int_equal(info.quota_bytes, 0);
+		assert_int_equal(info.quota_inodes, 0);
+		daxfs_branch_put(b);
+		if (!round)
+			assert_int_equal(daxfs_branch_create(r, "w", "main", 1),
+					 0);
+		daxfs_region_close(r);
+	}
+}
+
 /* Cut or damage the log at every byte: an error or a view, never a crash. */
 static void test_damage(void **state)
 {
@@ -365,6 +391,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_main, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_branch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_upgrade, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_upgrade_main, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
 	};
 

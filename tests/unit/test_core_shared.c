@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Two instances on one region, in one process: each has its own memory, and
+ * all that they share is the region's. `alive` stands for what an operating
+ * system knows of processes.
+ */
+#include "core_util.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#define SIZE (16 * MB)
+
+struct side {
+	struct daxfs_region *r;
+	struct daxfs_message msg;
+	pthread_t thread;
+	int stop; /* atomic */
+	bool polls;
+	int slot;
+};
+
+static struct mem mem;
+static bool alive[64];
+static struct side a, b;
+
+static int hold(void *priv, u32 slot)
+{
+	struct side *s = priv;
+
+	if (__atomic_exchange_n(&alive[slot], true, __ATOMIC_ACQ_REL))
+		return -EAGAIN;
+	s->slot = (int)slot;
+	return 0;
+}
+
+static bool held(void *priv, u32 slot)
+{
+	(void)priv;
+	return __atomic_load_n(&alive[slot], __ATOMIC_ACQUIRE);
+}
+
+static void *poll_main(void *arg)
+{
+	struct side *s = arg;
+
+	while (!__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)) {
+		assert_int_equal(daxfs_region_poll(s->r), 0);
+		usleep(200);
+	}
+	return NULL;
+}
+
+static void poll_start(struct side *s)
+{
+	s->stop = 0;
+	s->polls = true;
+	assert_int_equal(pthread_create(&s->thread, NULL, poll_main, s), 0);
+}
+
+static void poll_stop(struct side *s)
+{
+	if (!s->polls)
+		return;
+	__atomic_store_n(&s->stop, 1, __ATOMIC_RELEASE);
+	pthread_join(s->thread, NULL);
+	s->polls = false;
+}
+
+static int side_open(struct side *s)
+{
+	struct daxfs_backing bk = { .base = mem.base,
+				    .size = mem.size,
+				    .priv = s,
+				    .hold = hold,
+				    .held = held };
+	int rc = daxfs_region_open(&bk, DAXFS_OPEN_SHARED, &s->r, &s->msg);
+
+	if (!rc)
+		poll_start(s);
+	return rc;
+}
+
+static void side_close(struct side *s)
+{
+	poll_stop(s);
+	daxfs_region_close(s->r);
+	s->r = NULL;
+	__atomic_store_n(&alive[s->slot], false, __ATOMIC_RELEASE);
+}
+
+/*
+ * The process is killed: nothing of it runs any more, nothing is put back. Its
+ * memory is lost, which here means leaked until the test's end.
+ */
+static struct daxfs_region *corpses[8];
+static u32 corpse_count;
+
+static void side_kill(struct side *s)
+{
+	poll_stop(s);
+	corpses[corpse_count++] = s->r;
+	s->r = NULL;
+	__atomic_store_n(&alive[s->slot], false, __ATOMIC_RELEASE);
+}
+
+static int setup(void **state)
+{
+	const struct shape shape = { .size = SIZE,
+				     .branches = 64,
+				     .base = true };
+
+	(void)state;
+	mem_new(&mem, SIZE);
+	reg_format(mem.base, &shape);
+	memset(alive, 0, sizeof(alive));
+	memset(&a, 0, sizeof(a));
+	memset(&b, 0, sizeof(b));
+	assert_int_equal(side_open(&a), 0);
+	assert_int_equal(side_open(&b), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	if (a.r)
+		side_close(&a);
+	if (b.r)
+		side_close(&b);
+	/* after the region was last used: closing would store into it */
+	while (corpse_count)
+		daxfs_region_close(corpses[--corpse_count]);
+	mem_free(&mem);
+	return 0;
+}
+
+static struct daxfs_branch *use(struct side *s, const char *name)
+{
+	struct daxfs_branch *br = NULL;
+	int rc = daxfs_branch_get(s->r, name, &br);
+
+	if (rc)
+		fail_msg("get %s: %d", name, rc);
+	return br;
+}
+
+static void put_file(struct daxfs_branch *br, const char *name, u8 fill,
+		     size_t len)
+{
+	struct daxfs_new n = { .mode = S_IFREG | 0644 };
+	static u8 buf[MB];
+	struct daxfs_attr at;
+	int rc;
+
+	memset(buf, fill, len);
+	rc = daxfs_make(br, ROOT, name, strlen(name), &n, &at);
+	if (rc == -EEXIST)
+		rc = daxfs_lookup(br, ROOT, name, strlen(name), &at);
+	assert_int_equal(rc, 0);
+	assert_int_equal(daxfs_write(br, at.ino, buf, len, 0, 0), len);
+}
+
+static bool has_file(struct daxfs_branch *br, const char *name, u8 fill,
+		     size_t len)
+{
+	static u8 buf[MB];
+	struct daxfs_attr at;
+
+	if (daxfs_lookup(br, ROOT, name, strlen(name), &at) || at.size != len)
+		return false;
+	assert_int_equal(daxfs_read(br, at.ino, buf, len, 0), len);
+	return buf[0] == fill && !memcmp(buf, buf + 1, len - 1);
+}
+
+static bool listed(struct side *s, const char *name)
+{
+	struct daxfs_branch_info *v;
+	bool found = false;
+	u32 n;
+
+	assert_int_equal(daxfs_branch_list(s->r, &v, &n), 0);
+	while (n--)
+		found |= !strcmp(v[n].name, name);
+	daxfs_free(v);
+	return found;
+}
+
+/* What one has made the other can use, one after the other. */
+static void test_take_turns(void **state)
+{
+	struct daxfs_branch *x, *y;
+
+	(void)state;
+	assert_int_equal(daxfs_branch_create(a.r, "t", "main", 0), 0);
+	assert_true(listed(&b, "t"));
+	assert_int_equal(daxfs_branch_create(b.r, "t", "main", 0), -EEXIST);
+	x = use(&a, "t");
+	put_file(x, "f", 1, 50000);
+	assert_int_equal(daxfs_branch_get(b.r, "t", &y), -EBUSY);
+	assert_int_equal(daxfs_branch_seal(b.r, "t"), -EBUSY);
+	assert_int_equal(daxfs_branch_delete(b.r, "t"), -EBUSY);
+	assert_int_equal(daxfs_branch_abort(b.r, "t"), -EBUSY);
+	assert_int_equal(daxfs_branch_commit(b.r, "t", &b.msg), -EBUSY);
+	assert_int_equal(daxfs_branch_create(b.r, "u", "t", 0), -EBUSY);
+	daxfs_branch_put(x);
+	y = use(&b, "t");
+	assert_true(has_file(y, "f", 1, 50000));
+	put_file(y, "f", 2, 60000);
+	put_file(y, "g", 3, 10);
+	assert_int_equal(daxfs_branch_get(a.r, "t", &x), -EBUSY);
+	daxfs_branch_put(y);
+	x = use(&a, "t");
+	assert_true(has_file(x, "f", 2, 60000));
+	assert_true(has_file(x, "g", 3, 10));
+	daxfs_branch_put(x);
+	assert_int_equal(daxfs_branch_delete(b.r, "t"), 0);
+	assert_false(listed(&a, "t"));
+	assert_int_equal(daxfs_branch_get(a.r, "t", &x), -ENOENT);
+}
+
+/* A frozen or sealed parent is everybody's; a child is its user's. */
+static void test_children(void **state)
+{
+	struct daxfs_branch *p, *x, *y;
+
+	(void)state;
+	assert_int_equal(daxfs_branch_create(a.r, "p", "main", 0), 0);
+	p = use(&a, "p");
+	put_file(p, "f", 1, 5000);
+	assert_int_equal(daxfs_branch_create(a.r, "x", "p", 0), 0);
+	assert_int_equal(daxfs_branch_create(b.r, "y", "p", 0), 0);
+	x = use(&a, "x");
+	y = use(&b, "y");
+	put_file(x, "g", 2, 5000);
+	put_file(y, "g", 3, 5000);
+	assert_true(has_file(y, "f", 1, 5000));
+	assert_true(has_file(x, "g", 2, 5000));
+	daxfs_branch_put(x);
+	assert_int_equal(daxfs_branch_delete(a.r, "x"), 0);
+	/* b's child is left: the parent stays frozen for a */
+	assert_int_equal(daxfs_unlink(p, ROOT, "f", 1, NULL), -EROFS);
+	daxfs_branch_put(y);
+	assert_int_equal(daxfs_branch_delete(b.r, "y"), 0);
+	assert_int_equal(daxfs_branch_delete(b.r, "p"), -EBUSY);
+	assert_true(listed(&a, "p"));
+	put_file(p, "f", 4, 6000);
+	daxfs_branch_put(p);
+	assert_int_equal(daxfs_branch_seal(b.r, "p"), 0);
+	x = use(&a, "p");
+	y = use(&b, "p");
+	assert_true(has_file(x, "f", 4, 6000));
+	assert_true(has_file(y, "f", 4, 6000));
+	daxfs_branch_put(x);
+	daxfs_branch_put(y);
+}
+
+static u32 ends;
+
+static void count_end(void *arg, struct daxfs_branch *br)
+{
+	(void)arg;
+	(void)br;
+	__atomic_fetch_add(&ends, 1, __ATOMIC_RELAXED);
+}
+
+/* The front hears of it from the thread that polls. */
+static void wait_ends(u32 want)
+{
+	double end = seconds() + 10;
+
+	while (__atomic_load_n(&ends, __ATOMIC_RELAXED) != want &&
+	       seconds() < end)
+		usleep(1000);
+	assert_int_equal(ends, want);
+}
+
+/* A commit ends the branches of others, and their main is the new one. */
+static void test_commit(void **state)
+{
+	struct daxfs_branch *x, *y, *m;
+	struct daxfs_attr at;
+
+	(void)state;
+	ends = 0;
+	daxfs_region_on_end(b.r, count_end, NULL);
+	m = use(&b, "main");
+	for (u32 i = 1; i <= 3; i++) {
+		assert_int_equal(daxfs_branch_create(a.r, "x", "main", 0), 0);
+		assert_int_equal(daxfs_branch_create(b.r, "y", "main", 0), 0);
+		x = use(&a, "x");
+		y = use(&b, "y");
+		put_file(x, "f", (u8)i, 50000);
+		put_file(y, "f", 99, 70000);
+		assert_int_equal(daxfs_branch_commit(a.r, "x", &a.msg), 0);
+		assert_int_equal(daxfs_getattr(x, ROOT, &at), -ESTALE);
+		/* at once, not when b next looks at the table */
+		assert_int_equal(daxfs_getattr(y, ROOT, &at), -ESTALE);
+		assert_true(has_file(m, "f", (u8)i, 50000));
+		daxfs_branch_put(x);
+		daxfs_branch_put(y);
+		assert_false(listed(&b, "y"));
+		wait_ends(2 * i);
+	}
+	daxfs_branch_put(m);
+}
+
+/* Who has died holds nothing up, and what he did up to then is there. */
+static void test_death(void **state)
+{
+	struct daxfs_region_info before, after;
+	struct daxfs_branch *x, *y;
+
+	(void)state;
+	daxfs_region_info(b.r, &before);
+	assert_int_equal(daxfs_branch_create(a.r, "x", "main", 0), 0);
+	x = use(&a, "x");
+	put_file(x, "f", 7, 300000);
+	side_kill(&a);
+	y = use(&b, "x");
+	assert_true(has_file(y, "f", 7, 300000));
+	put_file(y, "g", 8, 1000);
+	assert_int_equal(daxfs_branch_create(b.r, "y", "main", 0), 0);
+	daxfs_branch_put(y);
+	/* and another comes in its place */
+	assert_int_equal(side_open(&a), 0);
+	x = use(&a, "x");
+	assert_true(has_file(x, "g", 8, 1000));
+	daxfs_branch_put(x);
+	assert_int_equal(daxfs_branch_delete(a.r, "x"), 0);
+	assert_int_equal(daxfs_branch_delete(b.r, "y"), 0);
+	side_close(&a);
+	side_close(&b);
+	assert_int_equal(side_open(&b), 0);
+	daxfs_region_info(b.r, &after);
+	assert_int_equal(after.segments_free, before.segments_free);
+}
+
+/* The region as a whole after all have gone: one alone opens it. */
+static void test_alone_again(void **state)
+{
+	struct reg g = { .mem = mem };
+	struct daxfs_branch *x;
+
+	(void)state;
+	assert_int_equal(daxfs_branch_create(a.r, "x", "main", 0), 0);
+	x = use(&a, "x");
+	put_file(x, "f", 7, 300000);
+	side_kill(&a);
+	side_close(&b);
+	if (reg_open(&g, DAXFS_OPEN_VALIDATE))
+		fail_msg("%s", g.msg.text);
+	assert_int_equal(daxfs_branch_get(g.r, "x", &x), 0);
+	assert_true(has_file(x, "f", 7, 300000));
+	daxfs_branch_put(x);
+	daxfs_region_close(g.r);
+	assert_int_equal(side_open(&a), 0);
+}
+
+/* Both take segments until there are none: nobody gets another's. */
+static void *fill(void *arg)
+{
+	struct side *s = arg;
+	const char *name = s == &a ? "x" : "y";
+	struct daxfs_new n = { .mode = S_IFREG | 0644 };
+	struct daxfs_branch *br = use(s, name);
+	struct daxfs_attr at;
+	static __thread u8 buf[4096];
+	u64 off = 0;
+
+	memset(buf, s == &a ? 1 : 2, sizeof(buf));
+	assert_int_equal(daxfs_make(br, ROOT, "f", 1, &n, &at), 0);
+	while (daxfs_write(br, at.ino, buf, sizeof(buf), off, 0) ==
+	       sizeof(buf))
+		off += sizeof(buf);
+	for (u64 i = 0; i < off; i += sizeof(buf)) {
+		u8 back[4096];
+
+		assert_int_equal(daxfs_read(br, at.ino, back, sizeof(back), i),
+				 sizeof(back));
+		assert_memory_equal(back, buf, sizeof(buf));
+	}
+	daxfs_branch_put(br);
+	return NULL;
+}
+
+static void test_segments(void **state)
+{
+	struct daxfs_region_info before, after;
+	pthread_t t;
+
+	(void)state;
+	daxfs_region_info(b.r, &before);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(daxfs_branch_create(a.r, "x", "main", 0), 0);
+		assert_int_equal(daxfs_branch_create(a.r, "y", "main", 0), 0);
+		assert_int_equal(pthread_create(&t, NULL, fill, &a), 0);
+		fill(&b);
+		pthread_join(t, NULL);
+		/* each deletes what the other wrote */
+		assert_int_equal(daxfs_branch_delete(a.r, "y"), 0);
+		assert_int_equal(daxfs_branch_delete(b.r, "x"), 0);
+	}
+	side_close(&a);
+	side_close(&b);
+	assert_int_equal(side_open(&b), 0);
+	daxfs_region_info(b.r, &after);
+	assert_int_equal(after.segments_free, before.segments_free);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_take_turns), T(test_children),	 T(test_commit),
+		T(test_death),	    T(test_alone_again), T(test_segments),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
