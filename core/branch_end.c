@@ -93,7 +93,7 @@ static void drop(struct daxfs_region *r, struct daxfs_branch *b,
 		parent = b->parent;
 		drop_one(r, b, e);
 		b = parent;
-	} while (unwanted(b));
+	} while (unwanted(b) && !branch_others(b));
 }
 
 int daxfs_branch_delete(struct daxfs_region *r, const char *name)
@@ -125,7 +125,7 @@ int daxfs_branch_drop(struct daxfs_region *r, const char *name)
 	rc = branch_may_end(r, b);
 	if (!rc)
 		drop(r, b, &e);
-	else if (rc == -EBUSY)
+	else if (rc == -EBUSY && b->children)
 		branch_set_flag(b, DAXFS_BRANCH_DROP, true);
 	table_leave(r);
 	ended_tell(r, &e);

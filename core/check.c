@@ -187,9 +187,9 @@ int check_super(const struct daxfs_backing *bk, struct daxfs_message *msg)
 			(unsigned long long)bk->size);
 		return -EINVAL;
 	}
-	if (le32_to_cpu(sb->magic) != DAXFS_MAGIC) {
+	if (le32_to_cpu(sb->magic) != DAXFS_SUPER_MAGIC) {
 		message(msg, "not a DAXFS region: magic is 0x%08x, not 0x%08x",
-			le32_to_cpu(sb->magic), DAXFS_MAGIC);
+			le32_to_cpu(sb->magic), DAXFS_SUPER_MAGIC);
 		return -EINVAL;
 	}
 	if (le32_to_cpu(sb->version) != DAXFS_VERSION) {

@@ -228,14 +228,33 @@ static int take_slot(struct daxfs_region *r)
 	return -EUSERS;
 }
 
+/*
+ * Where there are deadlines only: has the instance moved its own? One that has
+ * died a moment ago is found out when it passes.
+ */
+static bool slot_moves(const struct daxfs_region *r, u32 slot)
+{
+	const struct daxfs_instance *i = &coord(r)->instances[slot];
+	__le64 deadline = port_load(&i->deadline_ns);
+
+	if (r->bk.held)
+		return slot_lives(r, slot);
+	while (slot_lives(r, slot)) {
+		if (port_load(&i->deadline_ns) != deadline)
+			return true;
+		port_sleep_us(STEP_US);
+	}
+	return false;
+}
+
 /* Has anybody else the region open? Who has only just come has not. */
-static bool others_live(const struct daxfs_region *r)
+static bool others_open(const struct daxfs_region *r)
 {
 	const struct daxfs_instance *v = coord(r)->instances;
 
 	for (u32 i = 0; i < DAXFS_INSTANCES; i++)
 		if (i != r->instance && port_load(&v[i].open) &&
-		    slot_lives(r, i))
+		    slot_moves(r, i))
 			return true;
 	return false;
 }
@@ -262,7 +281,7 @@ int coord_join(struct daxfs_region *r, bool *first)
 		port_sleep_us(STEP_US);
 	}
 	r->shared = true;
-	*first = !others_live(r);
+	*first = !others_open(r);
 	return broken && !*first ? recover_table(r) : 0;
 }
 
@@ -277,7 +296,7 @@ void coord_opened(struct daxfs_region *r)
 
 void coord_leave(struct daxfs_region *r, bool *last)
 {
-	*last = !others_live(r);
+	*last = !others_open(r);
 	lease_drop(r, &coord(r)->lease);
 	if (!coord_given_up(r))
 		port_store(&myself(r)->id, 0);

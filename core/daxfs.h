@@ -376,6 +376,7 @@ int daxfs_make(struct daxfs_branch *b, u64 dir, const char *name, size_t len,
 /*
  * Make a regular file without a name, as O_TMPFILE: it inherits from `dir` like
  * any new file and lives until daxfs_evict() unless daxfs_link() names it.
+ * EINVAL: not a regular file's mode; ENOTDIR; ENOENT (dir removed).
  */
 int daxfs_tmpfile(struct daxfs_branch *b, u64 dir, const struct daxfs_new *in,
 		  u32 flags, struct daxfs_attr *out);

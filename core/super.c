@@ -112,7 +112,7 @@ int daxfs_region_format(void *base, const struct daxfs_format_params *p,
 	if (rc)
 		return rc;
 	memset(sb, 0, sizeof(*sb));
-	sb->magic = cpu_to_le32(DAXFS_MAGIC);
+	sb->magic = cpu_to_le32(DAXFS_SUPER_MAGIC);
 	sb->version = cpu_to_le32(DAXFS_VERSION);
 	sb->block_size = cpu_to_le32(DAXFS_BLOCK_SIZE);
 	sb->total_size = cpu_to_le64(p->total_size);

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #endif
 
-#define DAXFS_MAGIC 0x64617834u      /* "dax4" */
+#define DAXFS_SUPER_MAGIC 0x64617834u      /* "dax4" */
 #define DAXFS_BASE_MAGIC 0x64646134u /* "dda4" */
 #define DAXFS_LOG_MAGIC 0x676f6c64u  /* "dlog", ours */
 #define DAXFS_VERSION 4u

@@ -10,6 +10,7 @@
 
 #include "../common/log.h"
 #include "../common/util.h"
+#include "region_dax.h"
 
 #define PAGE 4096ull
 
@@ -18,6 +19,7 @@ struct region_priv {
 	int fd;
 	char *map; /* NULL: not mapped */
 	u64 size;
+	bool dax;    /* mapped with MAP_SYNC: caches are flushed, not pages */
 	bool ranged; /* parts of the file can be synced: see write_ranges() */
 	char *temp; /* name on disk until published; NULL: nameless or done */
 	bool unpublished;
@@ -75,6 +77,11 @@ static int region_sync(void *priv, const struct daxfs_range *v, u32 count)
 			return -EINVAL;
 	if (!count)
 		return 0;
+	if (p->dax) {
+		for (u32 i = 0; i < count; i++)
+			region_dax_flush(p->map + v[i].off, v[i].len);
+		return 0;
+	}
 	if (p->ranged && count > 1)
 		rc = write_ranges(p, v, count);
 	if (rc)
@@ -214,7 +221,13 @@ static int map_region(struct region_priv *p, bool readonly,
 
 	if (rc)
 		return rc;
-	map = mmap(NULL, p->size, prot, MAP_SHARED, p->fd, 0);
+	map = MAP_FAILED;
+	if (!gone && region_dax_supported())
+		map = mmap(NULL, p->size, prot, MAP_SHARED_VALIDATE | MAP_SYNC,
+			   p->fd, 0);
+	p->dax = map != MAP_FAILED;
+	if (!p->dax)
+		map = mmap(NULL, p->size, prot, MAP_SHARED, p->fd, 0);
 	if (map == MAP_FAILED)
 		return -errno;
 	p->map = map;

@@ -16,6 +16,7 @@
 
 #include "driver/common/util.h"
 #include "driver/region/region.h"
+#include "driver/region/region_dax.h"
 #include "scratch.h"
 
 static char dir[256], path[300];
@@ -233,24 +234,64 @@ static void test_sync(void **state)
 	region_file_close(&f);
 }
 
+/* Nothing here survives a loss of power; that nothing else happens can be seen. */
+static void test_flush(void **state)
+{
+	static u8 bytes[8192];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (u8)(i * 7);
+	region_dax_flush(bytes, sizeof(bytes));
+	region_dax_flush(bytes + 100, 1);
+	region_dax_flush(bytes + 63, 2);
+	region_dax_flush(bytes, 0);
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		assert_int_equal(bytes[i], (u8)(i * 7));
+}
+
 /* Memory needs no syncs, and what is there after a boot is none of ours. */
 static void test_volatile(void **state)
 {
 	static const u8 none[16];
+	char name[] = "/dev/shm/daxfs-test.XXXXXX";
 	struct region_file f;
-	char name[64];
-	int fd = memfd_create("region", 0);
+	int fd = mkostemp(name, O_CLOEXEC);
 
 	(void)state;
 	assert_true(fd >= 0);
+	assert_true(on_tmpfs(fd));
 	assert_int_equal(ftruncate(fd, 1 << 20), 0);
-	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	/* it has no name, so only inspection opens it */
-	assert_int_equal(region_file_open(name, REGION_NOLOCK, &f, &msg), 0);
+	assert_int_equal(region_file_open(name, 0, &f, &msg), 0);
 	assert_null(f.backing.sync);
 	assert_memory_not_equal(f.backing.boot, none, sizeof(none));
 	region_file_close(&f);
+	assert_int_equal(unlink(name), 0);
 	close(fd);
+}
+
+/* Several may have it open, and each sees who else is alive. */
+static void test_shared(void **state)
+{
+	struct region_file f, g;
+
+	(void)state;
+	make_file(1 << 20);
+	assert_int_equal(region_file_open(path, REGION_SHARED, &f, &msg), 0);
+	assert_int_equal(region_file_open(path, REGION_SHARED, &g, &msg), 0);
+	assert_false(g.backing.held(g.backing.priv, 3));
+	assert_int_equal(f.backing.hold(f.backing.priv, 3), 0);
+	assert_true(g.backing.held(g.backing.priv, 3));
+	assert_int_equal(g.backing.hold(g.backing.priv, 3), -EAGAIN);
+	assert_int_equal(g.backing.hold(g.backing.priv, 4), 0);
+	region_file_close(&f);
+	assert_false(g.backing.held(g.backing.priv, 3));
+	assert_int_equal(region_file_open(path, 0, &f, &msg), -EWOULDBLOCK);
+	region_file_close(&g);
+	assert_int_equal(region_file_open(path, 0, &f, &msg), 0);
+	assert_int_equal(region_file_open(path, REGION_SHARED, &g, &msg),
+			 -EWOULDBLOCK);
+	region_file_close(&f);
 }
 
 static void test_control_path(void **state)
@@ -294,7 +335,9 @@ int main(void)
 		T(test_refused),
 		T(test_discard),
 		T(test_sync),
+		T(test_flush),
 		T(test_volatile),
+		T(test_shared),
 		T(test_control_path),
 	};
 
