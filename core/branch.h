@@ -32,6 +32,8 @@ void entry_free(struct daxfs_region *r, u32 slot);
 
 /* From here on every call on the branch answers ESTALE. */
 void branch_end(struct daxfs_branch *b, struct ended *e);
+/* At open: end those that waited for children whose end was cut short. */
+void branches_drop_unwanted(struct daxfs_region *r);
 /* ENOENT (NULL), EPERM (main), EROFS, EBUSY (children), or 0. */
 int branch_may_end(const struct daxfs_region *r, const struct daxfs_branch *b);
 void ended_tell(struct daxfs_region *r, struct ended *e);

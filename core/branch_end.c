@@ -132,6 +132,23 @@ int daxfs_branch_drop(struct daxfs_region *r, const char *name)
 	return rc;
 }
 
+/* Children first; whoever ended the last one may not have come further. */
+void branches_drop_unwanted(struct daxfs_region *r)
+{
+	struct ended e = { NULL };
+	struct daxfs_branch *b, *prev;
+
+	if (r->readonly || table_enter(r))
+		return;
+	for (b = r->last; b; b = prev) {
+		prev = b->prev;
+		if (unwanted(b) && !branch_others(b))
+			drop_one(r, b, &e);
+	}
+	table_leave(r);
+	ended_tell(r, &e);
+}
+
 int daxfs_branch_keep(struct daxfs_region *r, const char *name)
 {
 	struct daxfs_branch *b;

@@ -182,6 +182,8 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 	if (r->shared)
 		coord_opened(r);
 	r->recovery = RECOVER_NOTHING;
+	if (first)
+		branches_drop_unwanted(r);
 	*out = r;
 	return 0;
 }

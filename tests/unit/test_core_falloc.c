@@ -292,6 +292,11 @@ static void op_copy(void)
 	if (want && from == to && off < to_off + (u64)want &&
 	    to_off < off + (u64)want)
 		want = -EINVAL;
+	/* a hole that the copy itself fills half-way is data by then */
+	if (want > 0 && from == to &&
+	    (off + (u64)want - 1) / 4096 >= to_off / 4096 &&
+	    (to_off + (u64)want - 1) / 4096 >= off / 4096)
+		return;
 	after = *to;
 	if (want > 0)
 		model_copy(&after, to_off, from, off, (u64)want);
