@@ -56,7 +56,7 @@ int branch_may_end(const struct daxfs_region *r, const struct daxfs_branch *b)
  * id that no live branch has are free, so nothing else need be atomic.
  */
 static void drop_one(struct daxfs_region *r, struct daxfs_branch *b,
-		 struct ended *e)
+		     struct ended *e)
 {
 	struct daxfs_branch *parent = b->parent;
 	bool loaded = b->loaded;

@@ -283,8 +283,7 @@ int branch_adopt(struct daxfs_branch *b)
 			/* others that look at it leave it alone */
 			if (b->users && b->state == DAXFS_BRANCH_ACTIVE)
 				space_kill(r, s, b->id);
-		} else if (r->segs[s].kind ==
-			   cpu_to_le32(DAXFS_SEGMENT_DATA)) {
+		} else if (r->segs[s].kind == cpu_to_le32(DAXFS_SEGMENT_DATA)) {
 			space_adopt(b, s, DAXFS_SEGMENT_DATA);
 		} else {
 			logs[n].order = le64_to_cpu(r->segs[s].order);

@@ -336,7 +336,8 @@ int commit_redo(struct daxfs_region *r, struct daxfs_message *msg)
 	port_store(&r->sb->last_committed_id, cpu_to_le64(leaf));
 	rc = sync_tables(r);
 	if (rc) {
-		message(msg, "cannot finish a commit: the region's medium fails");
+		message(msg,
+			"cannot finish a commit: the region's medium fails");
 		return rc;
 	}
 	port_store(&r->sb->commit_branch, 0);

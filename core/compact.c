@@ -265,7 +265,7 @@ void log_compact(struct daxfs_branch *b)
 	b->txn = saved;
 	segs = log_segments(b);
 	/* a last segment that is mostly room is not what the log needs */
-	b->compacted = segs && b->log.tail < b->r->seg_size / 2 ? segs - 1
-								: segs;
+	b->compacted =
+		segs && b->log.tail < b->r->seg_size / 2 ? segs - 1 : segs;
 	b->compact_at = 2 * segs > COMPACT_MIN ? 2 * segs : COMPACT_MIN;
 }

@@ -120,7 +120,8 @@ static void answer_intent(struct daxfs_region *r)
 	struct daxfs_coord *c = coord(r);
 	__le64 generation = port_load(&c->generation);
 
-	if (!port_load(&c->intent) || port_load(&myself(r)->still) == generation)
+	if (!port_load(&c->intent) ||
+	    port_load(&myself(r)->still) == generation)
 		return;
 	branches_stop(r);
 	port_store(&myself(r)->still, generation);
@@ -268,7 +269,8 @@ int coord_join(struct daxfs_region *r, bool *first)
 	if (r->bk.readonly)
 		return -EINVAL;
 	do
-		r->instance_id = (u32)(port_add_le64(&coord(r)->next_id, 1) + 1);
+		r->instance_id =
+			(u32)(port_add_le64(&coord(r)->next_id, 1) + 1);
 	while (!r->instance_id);
 	rc = take_slot(r);
 	if (rc)
@@ -321,8 +323,7 @@ static u32 who_moves(const struct daxfs_region *r, __le64 generation)
 
 	for (i = 0; i < DAXFS_INSTANCES; i++)
 		if (i != r->instance && port_load(&v[i].open) &&
-		    port_load(&v[i].still) != generation &&
-		    slot_lives(r, i))
+		    port_load(&v[i].still) != generation && slot_lives(r, i))
 			break;
 	return i;
 }

@@ -185,7 +185,7 @@ struct daxfs_branch_info {
 	char parent[DAXFS_BRANCH_NAME_MAX + 1];
 	enum daxfs_branch_state state;
 	bool persistent;
-	bool damaged;  /* its log, or that of one above it, cannot be read */
+	bool damaged; /* its log, or that of one above it, cannot be read */
 	u32 children; /* live ones */
 	u64 bytes;    /* space this branch owns: data blocks and log */
 	u64 inodes;   /* inodes this branch created and still has */
@@ -497,8 +497,8 @@ int daxfs_fallocate(struct daxfs_branch *b, u64 ino, u32 mode, u64 off,
  * or when space ran out, 0 at or after the end. Others may write in between.
  * write_flags: DAXFS_WRITE_KILLPRIV. Errors as daxfs_write().
  */
-ssize_t daxfs_copy_range(struct daxfs_branch *b, u64 from, u64 from_off,
-			 u64 to, u64 to_off, u64 len, u32 write_flags);
+ssize_t daxfs_copy_range(struct daxfs_branch *b, u64 from, u64 from_off, u64 to,
+			 u64 to_off, u64 len, u32 write_flags);
 
 /*
  * The next hole, or data, at or after `off`; the end of the file is a hole.

@@ -111,9 +111,9 @@ int name_cmp(const char *a, size_t alen, const char *b, size_t blen);
 struct seg {
 	struct daxfs_branch *owner; /* atomic; NULL: free, or dead */
 	u64 used;                   /* DATA: a bit a block */
-	u64 freed[2];               /* used, but free after a sync: see sync.c */
-	u32 freed_next[2];          /* in the owner's lists of such */
-	u32 next, prev;             /* in the owner's list */
+	u64 freed[2];      /* used, but free after a sync: see sync.c */
+	u32 freed_next[2]; /* in the owner's lists of such */
+	u32 next, prev;    /* in the owner's list */
 	u32 dirty_next;
 	u8 listed; /* which: enum seg_list + 1 */
 	bool dirty;
@@ -181,13 +181,13 @@ struct daxfs_region {
 
 	/* Shared regions, coord.h; table_lock. */
 	bool shared;
-	bool table_changed; /* others have to hear of it */
+	bool table_changed;  /* others have to hear of it */
 	bool quiet, stopped; /* see branches_quiesce(), branches_stop() */
 	bool scavenge;       /* somebody died, and may have left segments */
 	u32 instance, instance_id; /* the slot, and what is in it */
-	u64 seen;            /* atomic: generation of the table */
-	u64 seen_commit;     /* commit_sequence of main's view */
-	struct ended ended;  /* by others; the front has to be told */
+	u64 seen;                  /* atomic: generation of the table */
+	u64 seen_commit;           /* commit_sequence of main's view */
+	struct ended ended;        /* by others; the front has to be told */
 };
 
 struct log {
@@ -201,9 +201,9 @@ struct daxfs_branch {
 	u32 ended;    /* atomic */
 	u32 children; /* atomic; table_lock to change, own lock too to grow */
 	u32 slot, depth;
-	u32 users, loaded_children; /* shared regions; table_lock */
-	bool loaded;                /* the same: there is a view */
-	bool damaged;               /* no view could be made */
+	u32 users, loaded_children;    /* shared regions; table_lock */
+	bool loaded;                   /* the same: there is a view */
+	bool damaged;                  /* no view could be made */
 	struct daxfs_message *problem; /* what was found, also when repaired */
 	enum daxfs_branch_state state;
 	u32 flags;
@@ -223,9 +223,9 @@ struct daxfs_branch {
 	port_rwlock lock;
 	struct view view;
 	struct log log;
-	u32 lists[SEG_LISTS]; /* heads */
-	u32 freed[2];         /* heads: segments with such blocks; by phase */
-	u32 phase;            /* 0 or 1: where blocks that are freed now go */
+	u32 lists[SEG_LISTS];   /* heads */
+	u32 freed[2];           /* heads: segments with such blocks; by phase */
+	u32 phase;              /* 0 or 1: where blocks that are freed now go */
 	u32 dirty, dirty_count; /* segments written to since the last sync */
 	bool unsynced;          /* atomic: a sync has something to do */
 	bool exempt; /* changed by the engine itself, though it has ended */

@@ -69,7 +69,7 @@ void space_scavenge(struct daxfs_region *r)
 		if (owner && owner != last) {
 			live = owner & SEG_FREEING
 				       ? coord_lives(r, owner & ~SEG_FREEING)
-					       : live_by_id(r, owner) != NULL;
+				       : live_by_id(r, owner) != NULL;
 			last = owner;
 		}
 		if (owner && !live)
@@ -161,8 +161,8 @@ static bool entry_is(const struct daxfs_branch_entry *e, u64 id)
 {
 	u32 state = le32_to_cpu(port_load(&e->state));
 
-	return le64_to_cpu(e->id) == id && (state == DAXFS_BRANCH_ACTIVE ||
-					    state == DAXFS_BRANCH_SEALED);
+	return le64_to_cpu(e->id) == id &&
+	       (state == DAXFS_BRANCH_ACTIVE || state == DAXFS_BRANCH_SEALED);
 }
 
 /* Others ended it: on media all is done. */
@@ -197,7 +197,8 @@ static int cmp_slot_id(const void *a, const void *b, port_sort_arg *arg)
 	return p < q ? -1 : p > q;
 }
 
-static int add_branch(struct daxfs_region *r, const struct daxfs_branch_entry *e)
+static int add_branch(struct daxfs_region *r,
+		      const struct daxfs_branch_entry *e)
 {
 	struct daxfs_branch *b, *parent;
 

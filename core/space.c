@@ -215,8 +215,8 @@ static u32 take_free(struct daxfs_branch *b, u32 near)
 	while ((s = find_free(r, near)) != NO_SEGMENT) {
 		r->seg_free[s / 64] &= ~(1ull << (s % 64));
 		r->free_segs--;
-		if (!r->shared || port_cas64(&r->segs[s].owner, 0,
-					     cpu_to_le64(b->id)))
+		if (!r->shared ||
+		    port_cas64(&r->segs[s].owner, 0, cpu_to_le64(b->id)))
 			break;
 	}
 	if (s == NO_SEGMENT)

@@ -106,6 +106,9 @@ static void plan_free(struct plan *p)
 	port_free(p->segs);
 	port_free(p->ranges);
 	port_free(p->marks);
+	p->segs = NULL;
+	p->ranges = NULL;
+	p->marks = NULL;
 }
 
 static struct daxfs_log_header *log_header(const struct daxfs_region *r, u32 s)
@@ -173,11 +176,11 @@ static void collect_ranges(struct plan *p)
 	plan_add(p, super_range());
 	plan_add(p, entry_range(p->b));
 	if (p->seg_count)
-		plan_add(p, segs_range(r, p->segs[0],
-					p->segs[p->seg_count - 1]));
+		plan_add(p,
+			 segs_range(r, p->segs[0], p->segs[p->seg_count - 1]));
 	for (u32 i = 0; i < p->seg_count; i++)
 		plan_add(p, (struct daxfs_range){ seg_offset(r, p->segs[i]),
-						   r->seg_size });
+						  r->seg_size });
 }
 
 /* With change_lock held: all that is to become durable, and the next phase. */
@@ -191,7 +194,7 @@ static int plan_make(struct daxfs_branch *b, struct plan *p)
 	if (!port_load(&b->unsynced))
 		return 0;
 	p->segs = port_alloc((dirty + 1ull) * sizeof(*p->segs));
-	p->ranges = port_alloc((dirty + 3ull) * sizeof(*p->ranges));
+	p->ranges = port_alloc((dirty + marks + 3ull) * sizeof(*p->ranges));
 	p->marks = port_alloc((marks + 1ull) * sizeof(*p->marks));
 	if (!p->segs || !p->ranges || !p->marks) {
 		plan_free(p);
@@ -214,16 +217,16 @@ static void plan_mark(const struct plan *p)
 			   cpu_to_le64(p->marks[i].tail));
 }
 
-static int plan_sync_marks(struct plan *p)
+/* Then the marks are what is to become durable. */
+static void plan_mark_ranges(struct plan *p)
 {
 	const struct daxfs_region *r = p->b->r;
 
 	for (u32 i = 0; i < p->mark_count; i++)
-		p->ranges[i] = (struct daxfs_range){
-			seg_offset(r, p->marks[i].seg),
-			sizeof(struct daxfs_log_header)
-		};
-	return backing_sync(r, p->ranges, p->mark_count);
+		p->ranges[i] =
+			(struct daxfs_range){ seg_offset(r, p->marks[i].seg),
+					      sizeof(struct daxfs_log_header) };
+	p->range_count = p->mark_count;
 }
 
 /* With change_lock held: the end, good or bad, of a branch that still lives. */
@@ -269,51 +272,123 @@ int branch_sync_held(struct daxfs_branch *b)
 	rc = backing_sync(b->r, p.ranges, p.range_count);
 	if (!rc) {
 		plan_mark(&p);
-		rc = plan_sync_marks(&p);
+		plan_mark_ranges(&p);
+		rc = backing_sync(b->r, p.ranges, p.range_count);
 	}
 	plan_end(&p, rc);
 	plan_free(&p);
 	return rc;
 }
 
-/* With sync_lock held. Changes go on but for three short moments. */
-static int sync_live(struct daxfs_branch *b)
+/* ---- Several at once ---------------------------------------------------------- */
+
+#define BATCH 256u /* branches in one step: a flush costs more than a branch */
+
+/* Make all ranges of the plans durable with one call. */
+static int batch_flush(const struct daxfs_region *r, const struct plan *p,
+		       u32 n)
 {
-	struct plan p;
+	struct daxfs_range *v;
+	u64 count = 0;
 	int rc;
 
-	change_begin(b);
-	rc = branch_readable(b);
-	if (!rc)
-		rc = plan_make(b, &p);
-	change_end(b);
-	if (rc)
-		return rc;
-	rc = backing_sync(b->r, p.ranges, p.range_count);
-	change_begin(b);
-	if (!rc)
-		rc = branch_readable(b);
-	if (!rc)
-		plan_mark(&p);
-	change_end(b);
-	if (!rc)
-		rc = plan_sync_marks(&p);
+	if (n == 1)
+		return backing_sync(r, p->ranges, p->range_count);
+	for (u32 i = 0; i < n; i++)
+		count += p[i].range_count;
+	if (!count)
+		return 0;
+	v = port_alloc(count * sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	count = 0;
+	for (u32 i = 0; i < n; i++) {
+		memcpy(v + count, p[i].ranges, p[i].range_count * sizeof(*v));
+		count += p[i].range_count;
+	}
+	rc = backing_sync(r, v, (u32)count);
+	port_free(v);
+	return rc;
+}
+
+/* What is to become durable; nothing of a branch that has ended. */
+static int batch_begin(struct daxfs_branch *b, struct plan *p)
+{
+	int rc = 0;
+
+	p->b = b;
 	change_begin(b);
 	if (!branch_readable(b))
-		plan_end(&p, rc);
+		rc = plan_make(b, p);
 	change_end(b);
-	plan_free(&p);
+	return rc;
+}
+
+static void batch_mark(struct plan *p)
+{
+	change_begin(p->b);
+	if (branch_readable(p->b))
+		p->mark_count = 0;
+	plan_mark(p);
+	change_end(p->b);
+	plan_mark_ranges(p);
+}
+
+static void batch_end(struct plan *p, int rc)
+{
+	change_begin(p->b);
+	if (!branch_readable(p->b))
+		plan_end(p, rc);
+	change_end(p->b);
+	plan_free(p);
+}
+
+/*
+ * Sync branches of which none is above another, for then the marks of the one
+ * might reach the medium before the other's; with their sync_locks held.
+ * Changes go on but for three short moments.
+ */
+static int batch_sync(struct daxfs_branch **v, u32 n, struct plan *p)
+{
+	const struct daxfs_region *r = v[0]->r;
+	u32 begun = 0;
+	int rc = 0;
+
+	for (; begun < n && !rc; begun++)
+		rc = batch_begin(v[begun], &p[begun]);
+	if (!rc)
+		rc = batch_flush(r, p, n);
+	for (u32 i = 0; i < n && !rc; i++)
+		batch_mark(&p[i]);
+	if (!rc)
+		rc = batch_flush(r, p, n);
+	for (u32 i = 0; i < begun; i++)
+		batch_end(&p[i], rc);
+	return rc;
+}
+
+/* ESTALE of those that have ended is no error. */
+static int sync_some(struct daxfs_branch **v, u32 n)
+{
+	struct plan *p = port_zalloc(n * sizeof(*p));
+	int rc;
+
+	if (!p)
+		return -ENOMEM;
+	for (u32 i = 0; i < n; i++)
+		port_lock(&v[i]->sync_lock);
+	rc = batch_sync(v, n, p);
+	for (u32 i = 0; i < n; i++)
+		port_unlock(&v[i]->sync_lock);
+	port_free(p);
 	return rc;
 }
 
 static int sync_one(struct daxfs_branch *b)
 {
-	int rc;
+	int rc = sync_some(&b, 1);
 
-	port_lock(&b->sync_lock);
-	rc = sync_live(b);
-	port_unlock(&b->sync_lock);
-	return rc;
+	return rc ? rc : branch_readable(b);
 }
 
 /*
@@ -386,22 +461,33 @@ static int unsynced_branches(struct daxfs_region *r, struct daxfs_branch ***out,
 	return v ? 0 : -ENOMEM;
 }
 
+static int cmp_depth(const void *a, const void *b, port_sort_arg *arg)
+{
+	const struct daxfs_branch *const *x = a, *const *y = b;
+
+	(void)arg;
+	return (*x)->depth < (*y)->depth ? -1 : (*x)->depth > (*y)->depth;
+}
+
 int daxfs_region_sync(struct daxfs_region *r)
 {
 	struct daxfs_branch **v;
 	u32 n;
-	int rc, err;
+	int rc;
 
 	if (!r->durable || !r->segmented)
 		return 0;
 	rc = unsynced_branches(r, &v, &n);
-	/* parents come first */
-	for (u32 i = 0; i < n; i++) {
-		err = sync_one(v[i]);
-		if (err && err != -ESTALE && !rc)
-			rc = err;
-		branch_unref(v[i]);
+	/* level by level, parents first */
+	port_sort(v, n, sizeof(*v), cmp_depth, NULL);
+	for (u32 i = 0, k; i < n && !rc; i += k) {
+		for (k = 1;
+		     i + k < n && k < BATCH && v[i + k]->depth == v[i]->depth;)
+			k++;
+		rc = sync_some(v + i, k);
 	}
+	for (u32 i = 0; i < n; i++)
+		branch_unref(v[i]);
 	port_free(v);
 	if (!rc && __atomic_load_n(&r->table_dirty, __ATOMIC_ACQUIRE))
 		rc = settle(r);
@@ -449,8 +535,8 @@ int sync_opened(struct daxfs_region *r)
 		if (!b->damaged)
 			marked |= log_mark_all(b);
 	dead = space_take_dead(r);
-	if (!rc && (marked || dead != NO_SEGMENT ||
-		    r->recovery != RECOVER_NOTHING))
+	if (!rc &&
+	    (marked || dead != NO_SEGMENT || r->recovery != RECOVER_NOTHING))
 		rc = backing_sync(r, &all, 1);
 	if (rc) {
 		space_put_dead(r, dead);

@@ -103,16 +103,23 @@ static void conn_answer(struct conn *c, size_t len)
 		conn_kill(c, log_err(rc));
 }
 
-/* Wait for the peer; the connection is the loop's from here on. */
+/*
+ * Wait for the peer; the connection is the loop's from here on. It may be freed
+ * before epoll_ctl() returns: the lock keeps the descriptor open until then.
+ */
 static void conn_arm(struct conn *c)
 {
 	struct epoll_event ev = { .data.ptr = c, .events = EPOLLONESHOT };
-	int epoll_fd = c->server->epoll_fd, fd = c->fd;
+	struct varlink_server *s = c->server;
+	int rc;
 
 	/* after shutdown EPOLLHUP comes at once, and the loop frees it */
 	ev.events |= c->out.len ? EPOLLOUT : EPOLLIN;
 	atomic_store(&c->loose, true);
-	if (epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &ev) < 0)
+	pthread_mutex_lock(&s->lock);
+	rc = epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, c->fd, &ev);
+	pthread_mutex_unlock(&s->lock);
+	if (rc < 0)
 		log_event(LOG_ERROR, "cannot watch a connection", "error",
 			  log_err(errno), NULL);
 }
@@ -177,7 +184,9 @@ void conn_free(struct conn *c)
 	if (c->next)
 		c->next->prev = c->prev;
 	s->n_conns--;
+	pthread_mutex_lock(&s->lock);
 	close(c->fd);
+	pthread_mutex_unlock(&s->lock);
 	vbuf_free(&c->in);
 	vbuf_free(&c->out);
 	free(c);

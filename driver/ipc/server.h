@@ -39,7 +39,7 @@ struct varlink_server {
 	unsigned n_conns;
 	bool refusing; /* logged that connections are refused */
 
-	pthread_mutex_t lock; /* the queue; leaf */
+	pthread_mutex_t lock; /* the queue, and closing what is armed; leaf */
 	pthread_cond_t wake;
 	struct conn *head, **tail;
 	bool drain; /* workers return */

@@ -21,7 +21,7 @@ struct region_priv {
 	u64 size;
 	bool dax;    /* mapped with MAP_SYNC: caches are flushed, not pages */
 	bool ranged; /* parts of the file can be synced: see write_ranges() */
-	char *temp; /* name on disk until published; NULL: nameless or done */
+	char *temp;  /* name on disk until published; NULL: nameless or done */
 	bool unpublished;
 };
 
@@ -52,8 +52,7 @@ static int write_ranges(struct region_priv *p, const struct daxfs_range *v,
 			u32 count)
 {
 	const unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE |
-			     SYNC_FILE_RANGE_WRITE |
-			     SYNC_FILE_RANGE_WAIT_AFTER;
+			     SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
 
 	/* all are begun before any is waited for */
 	for (u32 i = 0; i < count; i++)
@@ -185,16 +184,16 @@ static int is_volatile(struct region_priv *p, bool *out)
 		return -errno;
 	*out = st.f_type == TMPFS_MAGIC || st.f_type == RAMFS_MAGIC ||
 	       st.f_type == HUGETLBFS_MAGIC;
-	p->ranged = st.f_type == EXT4_SUPER_MAGIC ||
-		    st.f_type == XFS_SUPER_MAGIC;
+	p->ranged =
+		st.f_type == EXT4_SUPER_MAGIC || st.f_type == XFS_SUPER_MAGIC;
 	return 0;
 }
 
 /* A UUID in text; zeros when it cannot be had. */
 static void read_boot_id(u8 id[16])
 {
-	cleanup_close int fd = open("/proc/sys/kernel/random/boot_id",
-				    O_RDONLY | O_CLOEXEC);
+	cleanup_close int fd =
+		open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	char text[64] = "";
 	unsigned n = 0;
 

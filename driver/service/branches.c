@@ -105,7 +105,7 @@ static void ended(struct branches_service *s, bool main_changed)
 }
 
 static int mount_branch(struct branches_service *s, const char *name,
-			const char *mountpoint, bool readonly,
+			const char *mountpoint, unsigned flags,
 			struct daxfs_message *msg)
 {
 	if (!s->mounter.mount) {
@@ -113,8 +113,21 @@ static int mount_branch(struct branches_service *s, const char *name,
 			 "nothing serves this region that could mount it; start daxfs-fuse");
 		return -EOPNOTSUPP;
 	}
-	return s->mounter.mount(s->mounter.arg, name, mountpoint, readonly,
-				msg);
+	return s->mounter.mount(s->mounter.arg, name, mountpoint, flags, msg);
+}
+
+/* How to mount. False: answered with an error. */
+static bool get_mount_flags(struct varlink_call_ctx *ctx, json_object *params,
+			    unsigned *flags)
+{
+	bool readonly = false, noatime = false;
+
+	if (!varlink_get_bool(ctx, params, "readonly", false, &readonly) ||
+	    !varlink_get_bool(ctx, params, "noatime", false, &noatime))
+		return false;
+	*flags = (readonly ? BRANCHES_MOUNT_READONLY : 0) |
+		 (noatime ? BRANCHES_MOUNT_NOATIME : 0);
+	return true;
 }
 
 /* A new branch with its quota, or none. */
@@ -140,10 +153,11 @@ static int make_branch(struct branches_service *s, const char *name,
 static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 {
 	const char *name, *parent = "main", *mountpoint = NULL;
-	bool persistent = false, readonly = false;
 	struct branches_service *s = arg;
-	u64 bytes = 0, inodes = 0;
 	struct daxfs_message msg = { "" };
+	u64 bytes = 0, inodes = 0;
+	bool persistent = false;
+	unsigned flags;
 	int rc;
 
 	if (!varlink_get_string(ctx, params, "name", true, &name) ||
@@ -151,7 +165,7 @@ static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 	    !varlink_get_bool(ctx, params, "persistent", false, &persistent) ||
 	    !varlink_get_string(ctx, params, "mountpoint", false,
 				&mountpoint) ||
-	    !varlink_get_bool(ctx, params, "readonly", false, &readonly) ||
+	    !get_mount_flags(ctx, params, &flags) ||
 	    !varlink_get_u64(ctx, params, "quota_bytes", false, &bytes) ||
 	    !varlink_get_u64(ctx, params, "quota_inodes", false, &inodes))
 		return;
@@ -171,7 +185,7 @@ static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 		return;
 	}
 	if (mountpoint)
-		rc = mount_branch(s, name, mountpoint, readonly, &msg);
+		rc = mount_branch(s, name, mountpoint, flags, &msg);
 	if (rc) {
 		int undo = daxfs_branch_delete(s->region, name);
 
@@ -326,16 +340,17 @@ static void delete (struct varlink_call_ctx *ctx, json_object *params,
 static void mount_method(struct varlink_call_ctx *ctx, json_object *params,
 			 void *arg)
 {
-	bool readonly = false, persistent = false;
 	struct branches_service *s = arg;
 	const char *name, *mountpoint;
 	struct daxfs_message msg = { "" };
 	struct daxfs_branch_info info;
+	bool persistent = false;
+	unsigned flags;
 	int rc;
 
 	if (!varlink_get_string(ctx, params, "name", true, &name) ||
 	    !varlink_get_string(ctx, params, "mountpoint", true, &mountpoint) ||
-	    !varlink_get_bool(ctx, params, "readonly", false, &readonly) ||
+	    !get_mount_flags(ctx, params, &flags) ||
 	    !varlink_get_bool(ctx, params, "persistent", false, &persistent))
 		return;
 	rc = branches_get_info(s, name, &info);
@@ -343,7 +358,7 @@ static void mount_method(struct varlink_call_ctx *ctx, json_object *params,
 		branches_fail_branch(ctx, rc, name);
 		return;
 	}
-	rc = mount_branch(s, name, mountpoint, readonly, &msg);
+	rc = mount_branch(s, name, mountpoint, flags, &msg);
 	if (rc) {
 		branches_fail(ctx, rc, "%s", msg.text);
 		return;

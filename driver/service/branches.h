@@ -10,11 +10,14 @@
 #include "../../core/daxfs.h"
 #include "../ipc/varlink.h"
 
+#define BRANCHES_MOUNT_READONLY (1u << 0)
+#define BRANCHES_MOUNT_NOATIME (1u << 1) /* reading changes no times */
+
 /* What only a mounting process can do. All NULL in a tool: then Mount fails. */
 struct branches_mounter {
-	/* 0 or -errno with msg; the branch exists. */
+	/* 0 or -errno with msg; the branch exists. BRANCHES_MOUNT_* */
 	int (*mount)(void *arg, const char *branch, const char *mountpoint,
-		     bool readonly, struct daxfs_message *msg);
+		     unsigned flags, struct daxfs_message *msg);
 	/* Detach a mount; keep: do not drop a speculative branch. */
 	int (*unmount)(void *arg, const char *mountpoint, bool keep,
 		       struct daxfs_message *msg);

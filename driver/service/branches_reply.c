@@ -62,9 +62,8 @@ void branches_fail_branch(struct varlink_call_ctx *ctx, int rc,
 		branches_fail(ctx, rc, "branch '%s': the region is read-only",
 			      name);
 	else if (rc == -ERANGE)
-		branches_fail(ctx, rc,
-			      "branch '%s': a quota is at most %llu", name,
-			      DAXFS_QUOTA_MAX);
+		branches_fail(ctx, rc, "branch '%s': a quota is at most %llu",
+			      name, DAXFS_QUOTA_MAX);
 	else
 		branches_fail(ctx, rc, "branch '%s': %s", name, log_err(-rc));
 }

@@ -502,6 +502,17 @@ assert_stale() {
 	assert_equal "$(cat spec1/layer)" layer
 	assert_equal "$(cat spec1a/layer)" $'layer\na'
 	assert_equal "$(cat spec2/layer)" $'layer\nb'
+	# nothing but delete ends it, and that only without children
+	run_x 1 daxfs-branch commit -m spec1a
+	assert_output --partial "sealed branch 'spec1' would have to end"
+	run_x 1 daxfs-branch abort -m spec1
+	assert_output --partial "branch 'spec1' is the parent of 2 live branches"
+	run_x daxfs-branch abort -m spec1a
+	run_x daxfs-branch abort -m spec2
+	run_x 1 daxfs-branch abort -m spec1
+	assert_output --partial "branch 'spec1' is sealed"
+	run_x daxfs-branch delete spec1 image.daxfs --force
+	umount spec1a spec2
 	end
 }
 

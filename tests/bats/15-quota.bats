@@ -81,6 +81,10 @@ end() {
 	run_x cmp -n "$(stat -c %s mnt/f)" mnt/f /dev/zero
 	run_x df --output=size,avail mnt
 	assert_line --regexp '^ *4096 +0$'
+	# the reason is the same where the page cache is passed by
+	run_x rm mnt/f
+	run_x 1 dd if=/dev/zero of=mnt/f bs=640k oflag=direct
+	assert_output --partial "Disk quota exceeded"
 	# others go on
 	run_x daxfs-branch create c -m "$S/two" r
 	run_x dd if=/dev/zero of=two/f bs=1M count=8 status=none
@@ -125,7 +129,7 @@ end() {
 	run_x daxfs-branch create b --quota 1M -m "$S/mnt" --persist r
 	run_x dd if=/dev/zero of=mnt/f bs=64k count=8 status=none
 	run_x daxfs-branch create c -p b -m "$S/two" r
-	run_x jq -e '.quota_bytes == 0' <<<"$(branch_json c)"
+	run_x jq -e 'has("quota_bytes") | not' <<<"$(branch_json c)"
 	run_x dd if=/dev/zero of=two/f bs=1M count=8 status=none
 	run_x daxfs-branch quota c --bytes 9M r
 	run_x 1 dd if=/dev/zero of=two/g bs=64k
@@ -143,7 +147,7 @@ end() {
 	run_x daxfs-branch create b --quota 1M -m "$S/mnt" --persist r
 	truncate -s 4M mnt/map
 	run_x 1 mapfill mnt/map
-	assert_output --regexp "(Disk quota exceeded|No space left on device)"
+	assert_output --partial "Disk quota exceeded"
 	rm mnt/map
 	run_x dd if=/dev/zero of=mnt/g bs=64k count=10 status=none
 	end

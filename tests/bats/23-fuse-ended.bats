@@ -82,13 +82,16 @@ ask() {
 	done
 }
 
+# A holder has the later ones' input open too: close all before waiting.
 release() {
-	local h fd pid
+	local h fd
 
 	for h in "${holders[@]}"; do
-		IFS=: read -r _ fd pid <<<"$h"
+		IFS=: read -r _ fd _ <<<"$h"
 		exec {fd}>&-
-		wait "$pid" || true
+	done
+	for h in "${holders[@]}"; do
+		wait "${h##*:}" || true
 	done
 	holders=()
 }
@@ -151,7 +154,7 @@ end() {
 	assert_equal "$(stat -c %s main/news)" 5
 	exec 9<&-
 	for m in a win sister x cousin; do
-		run_x 1 ls $m
+		run_x 1 stat $m
 		assert_output --partial "Stale file handle"
 	done
 	end
@@ -173,7 +176,7 @@ end() {
 	read -r -t 10 line <&"${MAP[0]}"
 	assert_equal "$line" c
 	ask "$ENDED" lose
-	exec {MAP[1]}>&-
+	kill "$pid"
 	wait "$pid" || true
 	end
 }
@@ -201,5 +204,25 @@ end() {
 	done
 	run_x cat e1 e2 e3 e4
 	assert_equal "$(grep -c 'Stale file handle' <<<"$output")" 4
+	end
+}
+
+@test "a program that runs from the branch is ended by SIGBUS" {
+	local rc=0 pid
+
+	branch a main
+	cp "$(command -v yes)" a/yes
+	a/yes >/dev/null 3>&- &
+	pid=$!
+	sleep 0.3
+	kill -0 $pid
+	run_x daxfs-branch abort a -r r
+	for _ in {1..50}; do
+		kill -0 $pid 2>/dev/null || break
+		sleep 0.1
+	done
+	kill -KILL $pid 2>/dev/null || true
+	wait $pid || rc=$?
+	assert_equal $rc $((128 + $(kill -l BUS)))
 	end
 }

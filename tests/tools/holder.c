@@ -98,9 +98,10 @@ static void hold(const char *path)
 
 static void check(void)
 {
+	static char names[4096];
 	struct stat st;
 	char byte;
-	DIR *d;
+	int fd;
 
 	say("read", pread(reader, &byte, 1, 0) < 0);
 	say("read-far", pread(reader, &byte, 1, 3 * PAGE) < 0);
@@ -109,11 +110,12 @@ static void check(void)
 	say("stat", stat("a", &st) < 0);
 	say("cwd", stat(".", &st) < 0);
 	say("create", mknod("new", S_IFREG | 0600, 0) < 0 && errno != EEXIST);
-	say("open", open("a", O_RDONLY | O_CLOEXEC) < 0);
-	d = fdopendir(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	say("list", !d || (errno = 0, !readdir(d)));
-	if (d)
-		closedir(d);
+	fd = open("a", O_RDONLY | O_CLOEXEC);
+	say("open", fd < 0);
+	if (fd >= 0)
+		close(fd);
+	say("list", lseek(dir, 0, SEEK_SET) < 0 ||
+			    getdents64(dir, names, sizeof(names)) < 0);
 	touch("shared-read", shared, 0);
 	touch("shared-new", shared + 2 * PAGE, 0);
 	touch("shared-written", writable + PAGE, 0);

@@ -29,7 +29,7 @@ struct contents {
 /* A worker's notes outlive it. */
 struct worker {
 	char branch[DAXFS_BRANCH_NAME_MAX + 1]; /* "": it uses none */
-	struct contents now, next;              /* before and after an operation */
+	struct contents now, next; /* before and after an operation */
 	u32 round;
 	u64 operations, ended, kills;
 };
@@ -227,8 +227,7 @@ static int start_branch(struct self *s)
 	}
 	snprintf(name, sizeof(name), "w%u-%u", s->number, ++w->round);
 	w->branch[0] = 0;
-	rc = daxfs_branch_create(s->r, name, parent,
-				 DAXFS_BRANCH_PERSISTENT);
+	rc = daxfs_branch_create(s->r, name, parent, DAXFS_BRANCH_PERSISTENT);
 	if (rc)
 		return rc;
 	/* a main that was committed has contents of its own: look */
@@ -379,8 +378,8 @@ static void worker_main(u32 number, u64 seed)
 				 1 + rnd_below(&s.seed, s.w->round));
 			rc = daxfs_branch_delete(s.r, name);
 			if (rc && !expected(rc))
-				failed("worker %u: delete %s: %d", number,
-				       name, rc);
+				failed("worker %u: delete %s: %d", number, name,
+				       rc);
 		}
 	}
 }
@@ -524,8 +523,7 @@ static void run(u64 seed)
 	if (sh->failure[0])
 		fail_msg("%s", sh->failure);
 	print_message("%llu kills, %llu operations, %llu branches ended under their users\n",
-		      (unsigned long long)kills,
-		      (unsigned long long)operations,
+		      (unsigned long long)kills, (unsigned long long)operations,
 		      (unsigned long long)ended);
 	assert_true(operations > 0);
 	check_region();

@@ -581,6 +581,47 @@ static void test_unsynced_room(void **state)
 		fail_msg("open: %s", g.msg.text);
 }
 
+/* ---- Two instances ----------------------------------------------------------------- */
+
+/* One sets what the other has to keep to, and marks what the other ends. */
+static void test_shared(void **state)
+{
+	struct daxfs_backing bk = { .base = g.mem.base, .size = g.mem.size };
+	struct daxfs_branch_info *v;
+	struct daxfs_region *other;
+	struct daxfs_branch *b;
+	u64 ino, size;
+	u32 n;
+
+	(void)state;
+	daxfs_region_close(g.r);
+	assert_int_equal(daxfs_region_open(&bk, DAXFS_OPEN_SHARED, &g.r,
+					   &g.msg),
+			 0);
+	assert_int_equal(daxfs_region_open(&bk, DAXFS_OPEN_SHARED, &other,
+					   &g.msg),
+			 0);
+	assert_int_equal(daxfs_branch_create(other, "b", "main", 0), 0);
+	assert_int_equal(daxfs_branch_set_quota(other, "b", QUOTA, 1), 0);
+	b = get_branch(&g, "b");
+	assert_int_equal(info_of("b").quota_bytes, QUOTA);
+	ino = make_file(b, ROOT, "f");
+	assert_int_equal(make_numbered(b, 1), -EDQUOT);
+	size = fill_file(b, ino, 65536);
+	assert_int_equal(daxfs_branch_set_quota(other, "b", 2 * QUOTA, 0), 0);
+	assert_int_equal(daxfs_region_poll(g.r), 0);
+	assert_int_equal(make_numbered(b, 1), 0);
+	assert_true(fill_file(b, ino, 65536) >= size + QUOTA / 2);
+	assert_int_equal(daxfs_branch_create(g.r, "c", "b", 0), 0);
+	daxfs_branch_put(b);
+	assert_int_equal(daxfs_branch_drop(other, "b"), -EBUSY);
+	assert_int_equal(daxfs_branch_delete(g.r, "c"), 0);
+	assert_int_equal(daxfs_branch_list(other, &v, &n), 0);
+	assert_int_equal(n, 1);
+	daxfs_free(v);
+	daxfs_region_close(other);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -593,6 +634,7 @@ int main(void)
 		T(test_fallocate),     T(test_any_operations),
 		T(test_durable),       T(test_unsynced_room),
 		T(test_commit),        T(test_readonly_region),
+		T(test_shared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

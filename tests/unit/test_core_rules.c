@@ -409,6 +409,45 @@ static void test_keep(void **state)
 	reg_free(&g);
 }
 
+static struct daxfs_branch_entry *entry_of(const char *name)
+{
+	struct daxfs_super *sb = (struct daxfs_super *)g.mem.base;
+	struct daxfs_branch_entry *e =
+		(void *)(g.mem.base + le64toh(sb->branch_table_offset));
+
+	while (strcmp(e->name, name) != 0)
+		e++;
+	return e;
+}
+
+/* Killed between the end of a child and that of those who waited for it. */
+static void test_drop_cut_short(void **state)
+{
+	static const char *const words[] = { "a:main", "b:a", "c:b", "x:a" };
+	struct shape s = { .size = 8 * MB, .branches = MAX };
+	u64 free_before;
+
+	(void)state;
+	for (u32 round = 0; round < 2; round++) {
+		reg_new(&g, &s);
+		free_before = reg_free_segments(&g);
+		count = 0;
+		memset(nodes, 0, sizeof(nodes));
+		for (u32 k = 0; k < 3 + round; k++)
+			grow(words[k]);
+		grow("a?");
+		grow("b?");
+		put_handles();
+		daxfs_region_close(g.r);
+		entry_of("c")->state = htole32(DAXFS_BRANCH_ABORTED);
+		assert_int_equal(reg_open(&g, 0), 0);
+		check_all(round ? "a x" : "");
+		if (!round)
+			assert_int_equal(reg_free_segments(&g), free_before);
+		reg_free(&g);
+	}
+}
+
 /* ---- Depth ----------------------------------------------------------------------- */
 
 #define DEPTH 128u
@@ -741,6 +780,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_keep),
+		cmocka_unit_test(test_drop_cut_short),
 		cmocka_unit_test(test_deep_renames),
 		cmocka_unit_test(test_deep_lookup),
 		cmocka_unit_test(test_deep_abort),

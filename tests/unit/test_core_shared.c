@@ -405,8 +405,7 @@ static void *fill(void *arg)
 
 	memset(buf, s == &a ? 1 : 2, sizeof(buf));
 	assert_int_equal(daxfs_make(br, ROOT, "f", 1, &n, &at), 0);
-	while (daxfs_write(br, at.ino, buf, sizeof(buf), off, 0) ==
-	       sizeof(buf))
+	while (daxfs_write(br, at.ino, buf, sizeof(buf), off, 0) == sizeof(buf))
 		off += sizeof(buf);
 	for (u64 i = 0; i < off; i += sizeof(buf)) {
 		u8 back[4096];
@@ -447,8 +446,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_take_turns), T(test_children),	 T(test_commit),
-		T(test_death),	    T(test_alone_again), T(test_segments),
+		T(test_take_turns), T(test_children),    T(test_commit),
+		T(test_death),      T(test_alone_again), T(test_segments),
 		T(test_deadline),
 	};
 

@@ -207,10 +207,9 @@ static bool on_tmpfs(int fd)
 /* Whatever the scratch folder lies on; the other kind is below. */
 static void test_sync(void **state)
 {
-	static const struct daxfs_range good[] = { { 0, 5 },
-						   { 4097, 10 },
-						   { 65536, 1 << 19 },
-						   { 0, 1 << 20 } };
+	static const struct daxfs_range good[] = {
+		{ 0, 5 }, { 4097, 10 }, { 65536, 1 << 19 }, { 0, 1 << 20 }
+	};
 	static const struct daxfs_range bad[] = { { 1 << 20, 1 },
 						  { 1, UINT64_MAX } };
 	struct region_file f;

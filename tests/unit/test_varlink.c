@@ -49,11 +49,13 @@ static void need(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 {
 	json_object *list = NULL, *map = NULL;
 	const char *name;
+	uint64_t number = 7;
 	bool flag = true;
 
 	(void)arg;
 	if (!varlink_get_string(ctx, params, "name", true, &name) ||
 	    !varlink_get_bool(ctx, params, "flag", false, &flag) ||
+	    !varlink_get_u64(ctx, params, "number", false, &number) ||
 	    !varlink_get_array(ctx, params, "list", false, &list) ||
 	    !varlink_get_object(ctx, params, "map", false, &map))
 		return;
@@ -373,6 +375,12 @@ static void test_errors(void **state)
 		    "org.varlink.service.InvalidParameter", "name");
 	check_error(c, "io.test.Need", "{\"name\":\"a\",\"flag\":1}",
 		    "org.varlink.service.InvalidParameter", "flag");
+	check_error(c, "io.test.Need", "{\"name\":\"a\",\"number\":-1}",
+		    "org.varlink.service.InvalidParameter", "number");
+	check_error(c, "io.test.Need", "{\"name\":\"a\",\"number\":1.5}",
+		    "org.varlink.service.InvalidParameter", "number");
+	check_error(c, "io.test.Need", "{\"name\":\"a\",\"number\":\"1\"}",
+		    "org.varlink.service.InvalidParameter", "number");
 	check_error(c, "io.test.Need", "{\"name\":\"a\",\"list\":{}}",
 		    "org.varlink.service.InvalidParameter", "list");
 	check_error(c, "io.test.Need", "{\"name\":\"a\",\"map\":[]}",
