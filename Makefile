@@ -98,7 +98,8 @@ LIBS := $(if $(SRC_driver),$(O)/libdriver.a) $(if $(SRC_core),$(O)/libdaxfs.a)
 # What unit tests may call inside a program: everything but its main file.
 PARTS := $(foreach p,$(PROGRAMS),$(O)/lib$(p)-parts.a)
 SRC_unit := $(wildcard tests/unit/test_*.c)
-SRC_unit_common := $(filter-out $(SRC_unit),$(wildcard tests/unit/*.c))
+SRC_model := $(wildcard tests/unit/model*.c)
+SRC_unit_common := $(filter-out $(SRC_unit) $(SRC_model),$(wildcard tests/unit/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(SRC_unit))
 SRC_crash := $(wildcard tests/crash/*.c)
 SRC_tools := $(wildcard tests/tools/*.c)
@@ -109,13 +110,15 @@ TOOLS := $(patsubst tests/tools/%.c,$(O)/tools/%,$(SRC_tools))
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: all help programs unit crash tools install uninstall clean distclean check \
-	check-long kcheck lint format demo bench install-deps FORCE
+.PHONY: all help programs unit model threads crash tools install uninstall clean \
+	distclean check check-long kcheck lint format demo bench install-deps FORCE
 
 all: programs ## build libraries and programs into build/
 programs: $(LIBS) $(addprefix $(O)/,$(PROGRAMS) $(LINKS))
 
 crash: $(O)/crash
+model: $(O)/unit/test_core_model
+threads: $(O)/unit/test_core_threads
 unit: $(UNIT) ## build the unit tests (use with SAN=address,undefined)
 tools: $(TOOLS) ## build the small programs that tests use
 	@:
@@ -154,8 +157,9 @@ PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 check: ## install what tests need, build, run all tests
 	@scripts/install-deps build check vm
-	+@$(MAKE) --no-print-directory $(PARALLEL) programs tools crash
+	+@$(MAKE) --no-print-directory $(PARALLEL) programs tools crash model
 	+@$(MAKE) --no-print-directory $(PARALLEL) unit crash SAN=address,undefined
+	+@$(MAKE) --no-print-directory $(PARALLEL) threads SAN=thread
 	@tests/run $(T)
 
 check-long: ## as check, with the long variants of tests (LONG=1)
@@ -259,12 +263,21 @@ OBJ_recorded += $(call obj,$(filter core/port_%,$(SRC_core)))
 $(O)/obj/recorded/%.o: core/%.c $(O)/flags
 	$(say) CC '$< (recorded)'
 	@mkdir -p $(@D)
-	$(Q)$(compile) -O1 -fno-builtin -fsanitize=thread -U__SANITIZE_THREAD__ \
-		-include tests/crash/record_core.h
+	$(Q)$(compile) -O1 -fno-builtin -Wno-maybe-uninitialized \
+		-fsanitize=thread -U__SANITIZE_THREAD__ -include tests/crash/record_core.h
 
 $(O)/crash: $(call obj,$(SRC_crash)) $(if $(SAN),$(O)/libdaxfs.a,$(OBJ_recorded))
 	$(say) LD $@
 	$(Q)$(CC) $(LD_ALL) $(LDFLAGS) -o $@ $^ -lcmocka
+
+# These need the engine alone, and so are quickly built with other flags.
+$(O)/unit/test_core_model: $(call obj,$(SRC_model))
+$(O)/unit/test_core_model $(O)/unit/test_core_threads: $(O)/unit/%: \
+		$(O)/obj/tests/unit/%.o $(O)/libdaxfs.a
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LD_ALL) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
+		$(shell $(PKG_CONFIG) --libs cmocka)
 
 $(O)/tools/%: $(O)/obj/tests/tools/%.o
 	$(say) LD $@

@@ -163,8 +163,8 @@ int branch_act(const struct branch_act *act, int argc, char **argv);
  * The value of a quota's option, NULL: it was not given. `inodes` has no units.
  * Adds it to params as `key`; "none" is 0. A wrong one ends the program.
  */
-void branch_add_quota(const char *program, json_object *params,
-		      const char *key, const char *value, bool inodes);
+void branch_add_quota(const char *program, json_object *params, const char *key,
+		      const char *value, bool inodes);
 
 /* An image for inspection: shared lock, or none where a server has it. */
 struct inspected {

@@ -6,7 +6,7 @@ int cmd_mount(int argc, char **argv)
 	const char *options = NULL;
 	const struct opt opts[] = {
 		{ 'o', "options", OPT_STR, &options, "OPTIONS",
-		  "branch=NAME, parent=NAME, persist, ro; separated by commas" },
+		  "branch=NAME, parent=NAME, persist, ro, noatime; by commas" },
 		{ 0 },
 	};
 	const struct opt_usage usage = {

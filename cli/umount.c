@@ -30,7 +30,7 @@ static int unmount_by_server(const struct target *t, const char *mountpoint,
 	return rc;
 }
 
-/* Is the branch still to be dropped? Not if it is persistent or mounted. */
+/* Is it still to be dropped? Not if persistent, mounted or kept for children. */
 static bool dropping(const struct target *t)
 {
 	json_object *params, *reply = NULL, *branch;
@@ -53,7 +53,8 @@ static bool dropping(const struct target *t)
 	more = varlink_call(s.client, "io.daxfs.Branches.Get", params, 1000,
 			    &reply, NULL) == 0 &&
 	       json_object_object_get_ex(reply, "branch", &branch) &&
-	       !cli_json_bool(branch, "persistent");
+	       !cli_json_bool(branch, "persistent") &&
+	       !cli_json_u64(branch, "children");
 	json_object_put(params);
 	json_object_put(reply);
 	session_close(&s);

@@ -196,7 +196,7 @@ void entry_write(struct daxfs_branch *b)
 	port_store(&e->state, cpu_to_le32(b->state));
 	port_store(&b->r->sb->active_branches, cpu_to_le32(b->r->branches + 1));
 	table_changed(b->r);
-	port_store(&b->unsynced, true);
+	port_store(&b->unsynced, SYNC_NEEDED);
 }
 
 void entry_free(struct daxfs_region *r, u32 slot)
@@ -205,6 +205,36 @@ void entry_free(struct daxfs_region *r, u32 slot)
 	table_changed(r);
 	port_store(&r->sb->active_branches, cpu_to_le32(r->branches));
 	r->free_slots[r->free_count++] = slot;
+	if (!r->durable)
+		return;
+	port_lock(&r->space_lock);
+	r->ended_slots++;
+	port_unlock(&r->space_lock);
+}
+
+/*
+ * A free entry that is so on the medium too: what is written over one that is
+ * not may turn up there as part of the branch that has ended.
+ */
+static int take_slot(struct daxfs_region *r, u32 *slot)
+{
+	u32 *v = r->free_slots, ended, i;
+	int rc;
+
+	port_lock(&r->space_lock);
+	ended = r->ended_slots;
+	port_unlock(&r->space_lock);
+	if (ended >= r->free_count) {
+		rc = settle(r);
+		if (rc)
+			return rc;
+		ended = 0;
+	}
+	i = r->free_count - ended - 1;
+	*slot = v[i];
+	memmove(&v[i], &v[i + 1], ended * sizeof(*v));
+	r->free_count--;
+	return 0;
 }
 
 void branch_set_flag(struct daxfs_branch *b, u32 flag, bool on)
@@ -212,6 +242,7 @@ void branch_set_flag(struct daxfs_branch *b, u32 flag, bool on)
 	b->flags = on ? b->flags | flag : b->flags & ~flag;
 	port_store(&branch_entry(b)->flags, cpu_to_le32(b->flags));
 	table_changed(b->r);
+	port_store(&b->unsynced, true);
 }
 
 /* ---- Create, seal -------------------------------------------------------------------- */
@@ -230,6 +261,8 @@ static int create(struct daxfs_region *r, const char *name, const char *parent,
 		  u32 flags)
 {
 	struct daxfs_branch *p = branch_find(r, parent), *b;
+	u32 slot;
+	int rc;
 
 	if (!p)
 		return -ENOENT;
@@ -247,11 +280,16 @@ static int create(struct daxfs_region *r, const char *name, const char *parent,
 	b = branch_new(r, r->next_branch, name);
 	if (!b)
 		return -ENOMEM;
+	rc = take_slot(r, &slot);
+	if (rc) {
+		branch_free(b);
+		return rc;
+	}
 	r->next_branch++;
 	port_store(&r->sb->next_branch_id, cpu_to_le64(r->next_branch));
 	b->flags = flags & DAXFS_BRANCH_PERSISTENT;
 	b->ctime_ns = port_now_ns();
-	b->slot = r->free_slots[--r->free_count];
+	b->slot = slot;
 	branch_attach(b, p);
 	entry_write(b);
 	branch_insert(b);
@@ -344,9 +382,10 @@ int daxfs_branch_set_persistent(struct daxfs_region *r, const char *name,
 	} else if (r->readonly) {
 		rc = -EROFS;
 	} else if (b->slot != NO_SLOT) {
-		branch_set_flag(b, DAXFS_BRANCH_PERSISTENT, persistent);
-		if (persistent)
+		/* without children it is not waited for, nor by the next open */
+		if (persistent || !b->children)
 			branch_set_flag(b, DAXFS_BRANCH_DROP, false);
+		branch_set_flag(b, DAXFS_BRANCH_PERSISTENT, persistent);
 	}
 	table_leave(r);
 	return rc;
@@ -460,9 +499,11 @@ int daxfs_statfs(struct daxfs_branch *b, struct daxfs_statfs *out)
 	if (rc)
 		return rc;
 	port_lock(&r->space_lock);
-	spare = r->free_segs > kept ? r->free_segs - kept : 0;
+	/* what waits for a sync is there when it is wanted */
+	spare = (u64)r->free_segs + r->dead_segs;
+	spare = spare > kept ? spare - kept : 0;
 	out->blocks = (u64)r->seg_count * r->seg_blocks;
-	out->bfree = spare * r->seg_blocks;
+	out->bfree = spare * r->seg_blocks + port_load(&b->freed_blocks);
 	port_unlock(&r->space_lock);
 	if (!r->segmented)
 		out->blocks = r->base.size / BLOCK;

@@ -14,6 +14,7 @@ void branch_end(struct daxfs_branch *b, struct ended *e)
 	ppool_drain(&b->ipool);
 	txn_free(b);
 	space_release(b);
+	b->gone = true;
 	b->parent = NULL;
 	port_write_unlock(&b->lock);
 	change_end(b);
@@ -63,6 +64,11 @@ static void drop_one(struct daxfs_region *r, struct daxfs_branch *b,
 	u32 slot = b->slot;
 
 	port_store(&branch_entry(b)->state, cpu_to_le32(DAXFS_BRANCH_ABORTED));
+	/* to free segments there changes whose they are: see space_scavenge() */
+	if (r->shared && r->durable && sync_entry(b)) {
+		space_forget(b);
+		r->scavenge = true;
+	}
 	branch_end(b, e);
 	entry_free(r, slot);
 	port_store(&parent->children, parent->children - 1);
@@ -72,6 +78,8 @@ static void drop_one(struct daxfs_region *r, struct daxfs_branch *b,
 	if (loaded)
 		parent->loaded_children--;
 	else
+		r->scavenge = true;
+	if (r->scavenge)
 		space_scavenge(r);
 	branch_unload(parent);
 }

@@ -92,18 +92,23 @@ static int make_main(struct opening *o)
 {
 	struct daxfs_region *r = o->r;
 	struct daxfs_branch *b = branch_new(r, DAXFS_MAIN_ID, "main");
+	int rc = 0;
 
 	if (!b)
 		return -ENOMEM;
 	b->flags = DAXFS_BRANCH_PERSISTENT;
 	b->state = DAXFS_BRANCH_ACTIVE;
-	if (!r->readonly) {
-		b->slot = r->free_slots[--r->free_count];
-		b->ctime_ns = port_now_ns();
-		entry_write(b);
-	}
 	o->by_id[o->count++] = b;
-	return 0;
+	if (r->readonly)
+		return 0;
+	b->slot = r->free_slots[--r->free_count];
+	b->ctime_ns = port_now_ns();
+	if (r->durable)
+		rc = sync_writer(r);
+	if (rc)
+		return rc;
+	entry_write(b);
+	return sync_entry(b);
 }
 
 /* Take a branch out again whose end had not reached the medium. */
@@ -146,6 +151,18 @@ static void lose_ended(struct opening *o)
 	}
 }
 
+/* What is written from now on is not what compaction left behind. */
+static void note_log_start(const struct daxfs_branch *b)
+{
+	struct daxfs_region *r = b->r;
+	u64 start = b->slot == NO_SLOT
+			    ? 0
+			    : le64_to_cpu(branch_entry(b)->log_start);
+
+	if (start > r->next_order && start < COUNTER_MAX)
+		r->next_order = start;
+}
+
 static int link_entries(struct opening *o)
 {
 	struct daxfs_region *r = o->r;
@@ -167,6 +184,7 @@ static int link_entries(struct opening *o)
 		branch_insert(b);
 		if (b->id >= r->next_branch)
 			r->next_branch = b->id + 1;
+		note_log_start(b);
 	}
 	r->main = o->by_id[0];
 	return 0;

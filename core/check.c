@@ -284,6 +284,10 @@ static int check_entry(const struct daxfs_region *r,
 	if (!branch_name_ok(e->name))
 		return corrupt(msg, "branch table", which,
 			       "name is not a branch name", (u8)e->name[0]);
+	if (r->segmented && le64_to_cpu(e->log_start) >= COUNTER_MAX)
+		return corrupt(msg, "branch table", which,
+			       "log_start out of range",
+			       le64_to_cpu(e->log_start));
 	return 0;
 }
 

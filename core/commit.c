@@ -186,7 +186,8 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 		main->inodes += b->inodes - b->forgotten;
 	}
 	drop_replaced(main, leaf);
-	space_reclaim(main, main->phase);
+	if (!r->readonly)
+		space_reclaim(main, main->phase);
 	view_drop(&main->view);
 	main->view = leaf->view;
 	view_init(&leaf->view);
@@ -194,7 +195,8 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 	port_store(&main->children, 0);
 	port_write_unlock(&main->lock);
 	/* its log is all that was ever committed: only here it can shrink */
-	log_compact(main);
+	if (!r->readonly)
+		log_compact(main);
 	change_end(main);
 	for (b = r->first; b; b = next) {
 		u32 slot = b->slot;
@@ -218,6 +220,8 @@ static int commit(struct daxfs_region *r, struct daxfs_branch *leaf,
 	rc = sync_chain(r, leaf);
 	if (!rc)
 		rc = coord_stand_still(r, leaf->id);
+	if (!rc && coord_given_up(r))
+		rc = -EIO;
 	if (!rc)
 		rc = name_committed(r, leaf->id);
 	if (rc) {
@@ -236,7 +240,7 @@ static int commit(struct daxfs_region *r, struct daxfs_branch *leaf,
 			"committed, but the media did not take all of it: the region is read-only until it is opened again");
 	commit_memory(r, leaf, e);
 	/* of branches that others had the segments are not known */
-	if (r->shared)
+	if (r->shared && !rc)
 		space_scavenge(r);
 	if (!rc && r->durable)
 		(void)settle(r); /* else with the next sync */

@@ -22,12 +22,16 @@ static struct daxfs_instance *myself(const struct daxfs_region *r)
 static bool slot_lives(const struct daxfs_region *r, u32 slot)
 {
 	const struct daxfs_instance *i = &coord(r)->instances[slot];
+	u64 deadline, now;
 
 	if (!port_load(&i->id))
 		return false;
 	if (r->bk.held)
 		return r->bk.held(r->bk.priv, slot);
-	return le64_to_cpu(port_load(&i->deadline_ns)) > port_now_ns();
+	/* one that nobody can have set, as after a clock went back, is none */
+	now = port_now_ns();
+	deadline = le64_to_cpu(port_load(&i->deadline_ns));
+	return deadline > now && deadline - now <= 2 * OPEN_NS;
 }
 
 bool coord_lives(const struct daxfs_region *r, u64 id)
@@ -94,24 +98,19 @@ static bool lease_is_mine(const struct daxfs_region *r, const __le64 *lease)
 
 void table_changed(struct daxfs_region *r)
 {
-	port_store(&r->table_dirty, true);
+	port_fetch_add(&r->table_changes, 1);
 	r->table_changed = true;
 }
 
-/* Its last holder died: end what it had begun. */
-static int recover_table(struct daxfs_region *r)
+/* Its last holder died: see what else it left behind. */
+static void table_broken(struct daxfs_region *r)
 {
-	int rc = 0;
-
-	if (r->sb->commit_branch)
-		rc = commit_redo(r, NULL);
 	for (u32 i = 0; i < DAXFS_INSTANCES; i++)
 		if (i != r->instance && coord(r)->instances[i].id &&
 		    !slot_lives(r, i))
 			port_store(&coord(r)->instances[i].id, 0);
 	r->scavenge = true;
 	table_changed(r);
-	return rc;
 }
 
 /* Somebody asks us to: do so, and say so. */
@@ -127,15 +126,14 @@ static void answer_intent(struct daxfs_region *r)
 	port_store(&myself(r)->still, generation);
 }
 
-static int take_table(struct daxfs_region *r)
+static int take_table(struct daxfs_region *r, bool *broken)
 {
 	u64 end = port_now_ns() + ANSWER_NS;
-	bool broken;
 
 	for (;;) {
 		if (coord_given_up(r))
 			return -EIO;
-		if (lease_take(r, &coord(r)->lease, &broken))
+		if (lease_take(r, &coord(r)->lease, broken))
 			break;
 		heartbeat(r, LEASE_NS);
 		answer_intent(r);
@@ -145,21 +143,36 @@ static int take_table(struct daxfs_region *r)
 		port_sleep_us(STEP_US);
 	}
 	heartbeat(r, LEASE_NS);
-	return broken ? recover_table(r) : 0;
+	return 0;
 }
 
-int table_enter(struct daxfs_region *r)
+/* The lease is ours: end what others left half done, and see what is new. */
+static int table_current(struct daxfs_region *r)
 {
-	int rc;
+	int rc = 0;
 
-	port_lock(&r->table_lock);
-	if (!r->shared)
-		return 0;
-	rc = take_table(r);
+	/* our own medium's failure has made us read-only */
+	if (r->segmented && r->sb->commit_branch && !r->readonly) {
+		table_changed(r);
+		rc = commit_redo(r, NULL);
+	}
+	if (rc)
+		return rc;
+	/* an intent without its author is void */
+	port_store(&coord(r)->intent, 0);
+	return branches_refresh(r);
+}
+
+/* table_lock held; let go of with an error. */
+static int enter_shared(struct daxfs_region *r)
+{
+	bool broken;
+	int rc = take_table(r, &broken);
+
 	if (!rc) {
-		/* an intent without its author is void */
-		port_store(&coord(r)->intent, 0);
-		rc = branches_refresh(r);
+		if (broken)
+			table_broken(r);
+		rc = table_current(r);
 		if (rc)
 			lease_drop(r, &coord(r)->lease);
 	}
@@ -168,6 +181,12 @@ int table_enter(struct daxfs_region *r)
 	if (rc)
 		port_unlock(&r->table_lock);
 	return rc;
+}
+
+int table_enter(struct daxfs_region *r)
+{
+	port_lock(&r->table_lock);
+	return r->shared ? enter_shared(r) : 0;
 }
 
 void table_leave(struct daxfs_region *r)
@@ -199,7 +218,10 @@ int daxfs_region_poll(struct daxfs_region *r)
 	if (!port_load(&c->intent) &&
 	    le64_to_cpu(port_load(&c->generation)) == port_load(&r->seen))
 		return 0;
-	rc = table_enter(r);
+	/* who has the lock does it, or is soon done; we must go on living */
+	if (!port_trylock(&r->table_lock))
+		return 0;
+	rc = enter_shared(r);
 	if (!rc)
 		table_leave(r);
 	return rc == -EBUSY ? 0 : rc;
@@ -217,10 +239,10 @@ static int take_slot(struct daxfs_region *r)
 		if (r->bk.hold ? r->bk.hold(r->bk.priv, i) != 0
 			       : slot_lives(r, i))
 			continue;
-		port_store(&c->instances[i].open, 0);
 		if (!port_cas64(&c->instances[i].id, old,
 				cpu_to_le64(r->instance_id)))
 			continue;
+		port_store(&c->instances[i].open, 0);
 		r->instance = i;
 		heartbeat(r, OPEN_NS);
 		port_store(&c->instances[i].still, 0);
@@ -284,7 +306,9 @@ int coord_join(struct daxfs_region *r, bool *first)
 	}
 	r->shared = true;
 	*first = !others_open(r);
-	return broken && !*first ? recover_table(r) : 0;
+	if (broken && !*first)
+		table_broken(r);
+	return coord_given_up(r) ? -EBUSY : 0;
 }
 
 void coord_opened(struct daxfs_region *r)
@@ -296,12 +320,29 @@ void coord_opened(struct daxfs_region *r)
 	table_leave(r);
 }
 
-void coord_leave(struct daxfs_region *r, bool *last)
+bool coord_last(struct daxfs_region *r)
 {
-	*last = !others_open(r);
-	lease_drop(r, &coord(r)->lease);
+	struct ended e;
+
+	if (table_enter(r))
+		return false;
+	e = r->ended;
+	r->ended.first = NULL;
+	port_unlock(&r->table_lock);
+	/* the front has let go of them */
+	r->on_end = NULL;
+	ended_tell(r, &e);
+	return !others_open(r);
+}
+
+void coord_leave(struct daxfs_region *r)
+{
+	if (r->table_changed)
+		port_add_le64(&coord(r)->generation, 1);
+	/* before the lease, so that the next finds nobody */
 	if (!coord_given_up(r))
 		port_store(&myself(r)->id, 0);
+	lease_drop(r, &coord(r)->lease);
 	r->shared = false;
 }
 
@@ -406,7 +447,7 @@ int branch_use(struct daxfs_branch *b)
 
 void branch_unuse(struct daxfs_branch *b)
 {
-	if (!b->r->shared || --b->users || branch_readable(b) ||
+	if (!b->r->shared || --b->users || port_load(&b->ended) ||
 	    b->id == DAXFS_MAIN_ID || !lease_is_mine(b->r, lease_of(b)))
 		return;
 	/* the next who has it finds all of it synced */

@@ -34,8 +34,12 @@ void table_changed(struct daxfs_region *r);
 int coord_join(struct daxfs_region *r, bool *first);
 /* The region is open: give the lease back. */
 void coord_opened(struct daxfs_region *r);
-/* The opposite; *last: there is no other. */
-void coord_leave(struct daxfs_region *r, bool *last);
+/*
+ * Before closing: take the table's lease, so that nobody opens the region until
+ * coord_leave(). True: there is no other.
+ */
+bool coord_last(struct daxfs_region *r);
+void coord_leave(struct daxfs_region *r);
 /* A region that is opened by one alone: forget instances that have died. */
 void coord_reset(struct daxfs_region *r);
 
@@ -77,7 +81,10 @@ int branch_load(struct daxfs_branch *b);
 void branch_unload(struct daxfs_branch *b);
 /* Bring the branches in memory up to date with the table. In table_enter(). */
 int branches_refresh(struct daxfs_region *r);
-/* Free what belongs to no live branch. In table_enter(). */
+/*
+ * Free what belongs to no live branch, in table_enter(). Where the medium fails
+ * r->scavenge asks for it again.
+ */
 void space_scavenge(struct daxfs_region *r);
 /* Forget which segments the branch has. */
 void space_forget(struct daxfs_branch *b);

@@ -241,7 +241,10 @@ int daxfs_branch_delete(struct daxfs_region *r, const char *name);
 int daxfs_branch_drop(struct daxfs_region *r, const char *name);
 int daxfs_branch_keep(struct daxfs_region *r, const char *name);
 
-/* Set or clear DAXFS_BRANCH_PERSISTENT. */
+/*
+ * Set or clear DAXFS_BRANCH_PERSISTENT. Setting it calls daxfs_branch_drop()
+ * off, and so does clearing it when there are no children any more.
+ */
 int daxfs_branch_set_persistent(struct daxfs_region *r, const char *name,
 				bool persistent);
 

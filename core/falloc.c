@@ -349,7 +349,7 @@ static int punch_first(struct write *w, u64 off, u64 end, u64 size, u32 flags,
 
 int punch_range(struct write *w, u64 off, u64 end, u64 size, u32 flags)
 {
-	u64 stop, to = block_floor(end);
+	u64 to = block_floor(end), stop = to;
 	int rc = size > w->in->size ? write_grow(w) : 0;
 
 	w->runs = 0;

@@ -119,6 +119,9 @@ struct seg {
 	bool dirty;
 };
 
+/* Has a sync something to do? BEGUN until what it had is durable. */
+enum sync_state { SYNC_DONE, SYNC_NEEDED, SYNC_BEGUN };
+
 /* An owner that is no branch: this instance is about to free the segment. */
 #define SEG_FREEING (1ull << 63)
 
@@ -156,6 +159,8 @@ struct daxfs_region {
 	u32 slots, branches;
 	u32 *free_slots; /* a stack */
 	u32 free_count;
+	/* of its top: entries whose end may not be durable; space_lock */
+	u32 ended_slots;
 	struct daxfs_branch *first, *last; /* live, by id */
 	struct daxfs_branch **names;       /* hash table, chained */
 	u32 name_buckets;                  /* power of two */
@@ -168,6 +173,7 @@ struct daxfs_region {
 	u64 inode_limit; /* atomic; numbers below it are spoken for on media */
 	u64 seed[2];
 
+	port_mutex settle_lock; /* one settle() at a time; above space_lock */
 	port_mutex space_lock;
 	struct daxfs_segment_entry *segs;
 	struct seg *seg;
@@ -177,7 +183,8 @@ struct daxfs_region {
 	u64 seg_data; /* offset of segment 0 */
 	u64 next_order;
 	u32 dead, dead_segs; /* list of segments that settle() will free */
-	bool table_dirty;    /* atomic: branches came, changed or went */
+	/* Branches came, changed or went: how often, and up to which it is synced. */
+	u64 table_changes, table_synced; /* atomic */
 
 	/* Shared regions, coord.h; table_lock. */
 	bool shared;
@@ -225,9 +232,11 @@ struct daxfs_branch {
 	struct log log;
 	u32 lists[SEG_LISTS];   /* heads */
 	u32 freed[2];           /* heads: segments with such blocks; by phase */
+	u64 freed_blocks;       /* atomic: in these lists */
 	u32 phase;              /* 0 or 1: where blocks that are freed now go */
 	u32 dirty, dirty_count; /* segments written to since the last sync */
-	bool unsynced;          /* atomic: a sync has something to do */
+	u32 unsynced;           /* atomic: enum sync_state */
+	bool gone;              /* ended for good: it has no segments */
 	bool exempt; /* changed by the engine itself, though it has ended */
 	u64 blocks, log_bytes; /* atomic */
 	u64 inodes;
@@ -535,8 +544,11 @@ int v4_replay(struct daxfs_branch *b, struct daxfs_message *msg);
  */
 int log_replay(struct daxfs_branch *b, bool cut, struct daxfs_message *msg);
 
-/* After a region was opened writable: what there is, is synced. */
-bool log_mark_all(struct daxfs_branch *b);
+/*
+ * The newest segment that holds entries, or NO_SEGMENT. Where its header says it
+ * is synced all older ones are to their ends: a sync takes one store.
+ */
+u32 log_newest(const struct daxfs_branch *b);
 
 /* ---- sync.c ---------------------------------------------------------------------- */
 
@@ -560,6 +572,13 @@ int settle(struct daxfs_region *r);
  * has made space, so that it may be tried again; *tried is false at first.
  */
 bool space_retry(struct daxfs_branch *b, s64 rc, bool *tried);
+/*
+ * Before a region that a killed process left is changed: what is changed next
+ * may rest on what that one stored last.
+ */
+int sync_killed(const struct daxfs_region *r);
+/* Say in the superblock who writes, before anything is in need of recovery. */
+int sync_writer(struct daxfs_region *r);
 /* The end of opening a region writable, and of closing it. */
 int sync_opened(struct daxfs_region *r);
 int sync_closed(struct daxfs_region *r);

@@ -61,6 +61,17 @@ static int replay_segment(struct daxfs_branch *b, u32 s, u64 tail, u64 *pos,
 	return 0;
 }
 
+u32 log_newest(const struct daxfs_branch *b)
+{
+	const struct daxfs_region *r = b->r;
+	u32 s = b->lists[SEG_LOG];
+
+	while (s != NO_SEGMENT && le64_to_cpu(header(r, s)->tail) <=
+					  sizeof(struct daxfs_log_header))
+		s = r->seg[s].next;
+	return s;
+}
+
 /*
  * After a loss of power: the newest segment that a sync has reached. What is
  * older was then synced to its end, what is newer not at all: it goes.
@@ -144,20 +155,4 @@ int log_replay(struct daxfs_branch *b, bool cut, struct daxfs_message *msg)
 	ppool_drain(&b->pool);
 	ppool_drain(&b->ipool);
 	return rc;
-}
-
-bool log_mark_all(struct daxfs_branch *b)
-{
-	const struct daxfs_region *r = b->r;
-	bool marked = false;
-
-	for (u32 s = b->lists[SEG_LOG]; s != NO_SEGMENT; s = r->seg[s].next) {
-		struct daxfs_log_header *h = header(r, s);
-
-		if (h->synced == h->tail)
-			continue;
-		port_store(&h->synced, h->tail);
-		marked = true;
-	}
-	return marked;
 }

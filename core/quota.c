@@ -94,6 +94,7 @@ static int set_quota(struct daxfs_region *r, const char *name, u64 bytes,
 	port_store(&b->quota_inodes, inodes);
 	quota_store(b, branch_entry(b));
 	table_changed(r);
+	port_store(&b->unsynced, true);
 	return 0;
 }
 

@@ -43,6 +43,7 @@ void space_forget(struct daxfs_branch *b)
 		b->lists[l] = NO_SEGMENT;
 	}
 	b->freed[0] = b->freed[1] = b->dirty = NO_SEGMENT;
+	port_store(&b->freed_blocks, 0);
 	b->dirty_count = 0;
 	port_store(&b->blocks, 0);
 	port_store(&b->log_bytes, 0);
@@ -62,6 +63,10 @@ void space_scavenge(struct daxfs_region *r)
 	u64 last = 0;
 	bool live = false;
 
+	/* that their branches have ended is durable before they change hands */
+	r->scavenge = sync_tables(r) != 0;
+	if (r->scavenge)
+		return;
 	for (u32 s = 0; s < r->seg_count; s++) {
 		u64 owner = le64_to_cpu(port_load(&r->segs[s].owner));
 
@@ -111,6 +116,9 @@ static int load_one(struct daxfs_branch *b)
 
 static void unload_one(struct daxfs_branch *b)
 {
+	/* a sync of the whole region may have it in its hands */
+	port_lock(&b->sync_lock);
+	change_begin(b);
 	port_write_lock(&b->lock);
 	view_drop(&b->view);
 	view_init(&b->view);
@@ -124,6 +132,8 @@ static void unload_one(struct daxfs_branch *b)
 	b->inodes = b->forgotten = 0;
 	b->compact_at = b->compacted = 0;
 	b->loaded = false;
+	change_end(b);
+	port_unlock(&b->sync_lock);
 	if (b->parent)
 		b->parent->loaded_children--;
 }
@@ -172,7 +182,10 @@ static void end_here(struct daxfs_region *r, struct daxfs_branch *b)
 
 	if (b->loaded && parent)
 		parent->loaded_children--;
+	port_store(&b->ended, 1);
+	change_begin(b);
 	space_forget(b);
+	change_end(b);
 	branch_end(b, &r->ended);
 	if (parent)
 		port_store(&parent->children, parent->children - 1);
@@ -203,9 +216,11 @@ static int add_branch(struct daxfs_region *r,
 	struct daxfs_branch *b, *parent;
 
 	parent = live_by_id(r, le64_to_cpu(e->parent_id));
-	b = parent ? branch_new(r, le64_to_cpu(e->id), e->name) : NULL;
+	if (!parent || !branch_name_ok(e->name))
+		return -EUCLEAN;
+	b = branch_new(r, le64_to_cpu(e->id), e->name);
 	if (!b)
-		return parent ? -ENOMEM : -EUCLEAN;
+		return -ENOMEM;
 	b->slot = (u32)(e - r->table);
 	b->ctime_ns = le64_to_cpu(e->ctime_ns);
 	refresh_known(b);
@@ -234,6 +249,10 @@ static int add_new(struct daxfs_region *r)
 		else if (id > (r->last ? r->last->id : 0))
 			v[n++] = e;
 	}
+	/* others ended some of those branches, who knows how long ago */
+	port_lock(&r->space_lock);
+	r->ended_slots = r->durable ? r->free_count : 0;
+	port_unlock(&r->space_lock);
 	port_sort(v, n, sizeof(*v), cmp_slot_id, NULL);
 	for (u32 i = 0; i < n && !rc; i++)
 		rc = add_branch(r, v[i]);
@@ -259,7 +278,6 @@ static int reload_main(struct daxfs_region *r)
 	struct daxfs_branch *b = r->main;
 	int rc;
 
-	r->seen_commit = le64_to_cpu(r->sb->commit_sequence);
 	if (!r->stopped)
 		stop_main(r);
 	view_drop(&b->view);
@@ -268,6 +286,10 @@ static int reload_main(struct daxfs_region *r)
 	b->log.seg = NO_SEGMENT;
 	b->inodes = b->forgotten = 0;
 	rc = load_one(b);
+	/* else it is done again, by whoever comes next */
+	b->damaged = rc != 0;
+	if (!rc)
+		r->seen_commit = le64_to_cpu(r->sb->commit_sequence);
 	if (!r->stopped)
 		resume_main(r);
 	return rc;
@@ -299,7 +321,6 @@ int branches_refresh(struct daxfs_region *r)
 		return rc;
 	if (r->scavenge)
 		space_scavenge(r);
-	r->scavenge = false;
 	space_rescan(r);
 	port_store(&r->seen, generation);
 	return 0;

@@ -36,8 +36,7 @@ int region_use_segments(struct daxfs_region *r)
 	return space_open(r);
 }
 
-static int open_delta(struct daxfs_region *r, bool first,
-		      struct daxfs_message *msg)
+static int open_delta(struct daxfs_region *r, struct daxfs_message *msg)
 {
 	const struct daxfs_super *sb = r->sb;
 	int rc;
@@ -57,7 +56,8 @@ static int open_delta(struct daxfs_region *r, bool first,
 		return -EROFS;
 	}
 	rc = region_use_segments(r);
-	if (!rc && sb->commit_branch && first)
+	/* in a shared region: of one who died, for the table's lease is ours */
+	if (!rc && sb->commit_branch)
 		rc = commit_redo(r, msg);
 	return rc ? rc : check_branch_table(r, msg);
 }
@@ -68,6 +68,7 @@ static void free_region(struct daxfs_region *r)
 	space_close(r);
 	base_release(&r->base);
 	port_mutex_destroy(&r->table_lock);
+	port_mutex_destroy(&r->settle_lock);
 	port_mutex_destroy(&r->space_lock);
 	port_free(r);
 }
@@ -84,6 +85,14 @@ static enum recovery recovery_of(const struct daxfs_region *r)
 	return RECOVER_POWER;
 }
 
+/* Those of the tables may have been ahead; other instances go by these. */
+static void store_counters(struct daxfs_region *r)
+{
+	port_store(&r->sb->next_inode_id, cpu_to_le64(r->next_inode));
+	port_store(&r->sb->next_branch_id, cpu_to_le64(r->next_branch));
+	port_store(&r->sb->next_segment_order, cpu_to_le64(r->next_order));
+}
+
 /* The first instance recovers what there is; each view is then made for its user. */
 static int open_branches(struct daxfs_region *r, bool first,
 			 struct daxfs_message *msg)
@@ -98,10 +107,11 @@ static int open_branches(struct daxfs_region *r, bool first,
 	}
 	rc = branch_open_all(r, msg);
 	r->inode_limit = r->next_inode;
+	r->seen_commit = le64_to_cpu(r->sb->commit_sequence);
 	if (!rc && !r->readonly) {
 		if (!r->shared)
 			coord_reset(r);
-		port_store(&r->sb->next_inode_id, cpu_to_le64(r->next_inode));
+		store_counters(r);
 		rc = sync_opened(r);
 		if (rc)
 			message(msg, "cannot sync the region");
@@ -133,7 +143,7 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 		      struct daxfs_region **out, struct daxfs_message *msg)
 {
 	struct daxfs_region *r;
-	bool first = true, last;
+	bool first = true;
 	int rc = check_super(backing, msg);
 
 	*out = NULL;
@@ -143,6 +153,7 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 	if (!r)
 		return -ENOMEM;
 	port_mutex_init(&r->table_lock);
+	port_mutex_init(&r->settle_lock);
 	port_mutex_init(&r->space_lock);
 	r->bk = *backing;
 	r->mem = backing->base;
@@ -163,8 +174,15 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 	if (!rc)
 		rc = join(r, flags, &first, msg);
 	r->opening = r->durable && first;
+	if (!first)
+		r->recovery = RECOVER_NOTHING; /* the first has done it */
+	if (!rc && first) {
+		rc = sync_killed(r);
+		if (rc)
+			message(msg, "cannot sync the region");
+	}
 	if (!rc)
-		rc = open_delta(r, first, msg);
+		rc = open_delta(r, msg);
 	if (!rc)
 		rc = open_branches(r, first, msg);
 	r->opening = false;
@@ -174,7 +192,7 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 	if (rc == -ENOMEM)
 		message(msg, "not enough memory to open the region");
 	if (r->shared && rc)
-		coord_leave(r, &last);
+		coord_leave(r);
 	if (rc) {
 		free_region(r);
 		return rc;
@@ -193,13 +211,14 @@ static void close_media(struct daxfs_region *r)
 {
 	bool last = true;
 
-	if (r->readonly)
-		return;
-	(void)daxfs_region_sync(r);
+	if (!r->readonly)
+		(void)daxfs_region_sync(r);
 	if (r->shared)
-		coord_leave(r, &last);
-	if (last)
+		last = coord_last(r);
+	if (last && !r->readonly)
 		(void)sync_closed(r);
+	if (r->shared)
+		coord_leave(r);
 }
 
 void daxfs_region_close(struct daxfs_region *r)

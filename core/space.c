@@ -354,10 +354,20 @@ void block_free(struct daxfs_branch *b, u64 off, u64 len)
 			seg->freed_next[b->phase] = b->freed[b->phase];
 			b->freed[b->phase] = s;
 		}
+		port_fetch_add(&b->freed_blocks, 1);
 		seg->freed[b->phase] |= 1ull
 					<< ((off - seg_offset(r, s)) / BLOCK);
 		count_blocks(b, -1);
 	}
+}
+
+static u64 count_bits(u64 bits)
+{
+	u64 n = 0;
+
+	for (; bits; bits &= bits - 1)
+		n++;
+	return n;
 }
 
 void space_reclaim(struct daxfs_branch *b, u32 phase)
@@ -368,6 +378,7 @@ void space_reclaim(struct daxfs_branch *b, u32 phase)
 		struct seg *seg = &r->seg[s];
 
 		next = seg->freed_next[phase];
+		port_fetch_sub(&b->freed_blocks, count_bits(seg->freed[phase]));
 		seg->used &= ~seg->freed[phase];
 		seg->freed[phase] = 0;
 		if (seg->listed == SEG_FULL + 1) {
@@ -539,6 +550,7 @@ void space_release(struct daxfs_branch *b)
 		b->lists[l] = NO_SEGMENT;
 	}
 	b->freed[0] = b->freed[1] = b->dirty = NO_SEGMENT;
+	port_store(&b->freed_blocks, 0);
 	b->dirty_count = 0;
 	space_bury(r);
 }

@@ -12,10 +12,6 @@
  */
 #include "branch.h"
 
-struct mark {
-	u32 seg, tail;
-};
-
 /* One sync of one branch. */
 struct plan {
 	struct daxfs_branch *b;
@@ -24,9 +20,9 @@ struct plan {
 	u32 seg_count;
 	struct daxfs_range *ranges;
 	u32 range_count;
-	struct mark *marks;
-	u32 mark_count;
-	u32 phase; /* of the blocks that this sync frees */
+	u32 seg, tail; /* what to mark: the newest of the log, or NO_SEGMENT */
+	u32 phase;     /* of the blocks that this sync frees */
+	bool stale;    /* a commit stopped the branch meanwhile */
 };
 
 static int backing_sync(const struct daxfs_region *r,
@@ -72,30 +68,75 @@ int sync_entry(const struct daxfs_branch *b)
 	return backing_sync(b->r, v, 2);
 }
 
+static struct daxfs_range table_range(const struct daxfs_region *r)
+{
+	return (struct daxfs_range){ offset_of(r, r->table),
+				     r->slots * sizeof(*r->table) };
+}
+
 int sync_tables(struct daxfs_region *r)
 {
 	struct daxfs_range v[3] = {
 		super_range(),
-		{ offset_of(r, r->table), r->slots * sizeof(*r->table) },
+		table_range(r),
 		segs_range(r, 0, r->seg_count - 1),
 	};
 
 	return backing_sync(r, v, 3);
 }
 
+static u32 ended_slots(struct daxfs_region *r, u32 less)
+{
+	u32 n;
+
+	port_lock(&r->space_lock);
+	n = less < r->ended_slots ? r->ended_slots - less : 0;
+	r->ended_slots = n;
+	port_unlock(&r->space_lock);
+	return n;
+}
+
+static bool table_dirty(const struct daxfs_region *r)
+{
+	return port_load(&r->table_changes) != port_load(&r->table_synced);
+}
+
+/* settle_lock held. */
+static int settle_now(struct daxfs_region *r)
+{
+	u64 changes = port_load(&r->table_changes);
+	u32 dead = space_take_dead(r), slots = ended_slots(r, 0);
+	int rc = sync_tables(r);
+
+	if (rc) {
+		space_put_dead(r, dead);
+		return rc;
+	}
+	port_store(&r->table_synced, changes);
+	ended_slots(r, slots);
+	space_free_dead(r, dead);
+	return 0;
+}
+
 int settle(struct daxfs_region *r)
 {
-	u32 dead = space_take_dead(r);
 	int rc;
 
-	__atomic_store_n(&r->table_dirty, false, __ATOMIC_RELEASE);
-	rc = sync_tables(r);
-	if (!rc) {
-		space_free_dead(r, dead);
-		return 0;
-	}
-	port_store(&r->table_dirty, true);
-	space_put_dead(r, dead);
+	port_lock(&r->settle_lock);
+	rc = settle_now(r);
+	port_unlock(&r->settle_lock);
+	return rc;
+}
+
+/* The lock waits for another thread that has begun to. */
+static int settle_changes(struct daxfs_region *r)
+{
+	int rc = 0;
+
+	port_lock(&r->settle_lock);
+	if (table_dirty(r))
+		rc = settle_now(r);
+	port_unlock(&r->settle_lock);
 	return rc;
 }
 
@@ -105,10 +146,8 @@ static void plan_free(struct plan *p)
 {
 	port_free(p->segs);
 	port_free(p->ranges);
-	port_free(p->marks);
 	p->segs = NULL;
 	p->ranges = NULL;
-	p->marks = NULL;
 }
 
 static struct daxfs_log_header *log_header(const struct daxfs_region *r, u32 s)
@@ -124,24 +163,24 @@ static int cmp_u32(const void *a, const void *b, port_sort_arg *arg)
 	return x < y ? -1 : x > y;
 }
 
-/* Log segments that have grown since they were marked; newest first. */
-static u32 collect_marks(struct daxfs_branch *b, struct mark *marks)
+/* What is to be marked once all of it is on the medium. */
+static void collect_mark(struct plan *p)
 {
-	const struct daxfs_region *r = b->r;
-	u32 n = 0;
+	const struct daxfs_log_header *h;
 
-	for (u32 s = b->lists[SEG_LOG]; s != NO_SEGMENT; s = r->seg[s].next) {
-		const struct daxfs_log_header *h = log_header(r, s);
+	p->seg = log_newest(p->b);
+	if (p->seg == NO_SEGMENT)
+		return;
+	h = log_header(p->b->r, p->seg);
+	p->tail = (u32)le64_to_cpu(h->tail);
+	if (h->synced == h->tail)
+		p->seg = NO_SEGMENT;
+}
 
-		if (h->synced == h->tail)
-			break;
-		if (marks) {
-			marks[n].seg = s;
-			marks[n].tail = (u32)le64_to_cpu(h->tail);
-		}
-		n++;
-	}
-	return n;
+static struct daxfs_range mark_range(const struct daxfs_region *r, u32 seg)
+{
+	return (struct daxfs_range){ seg_offset(r, seg),
+				     sizeof(struct daxfs_log_header) };
 }
 
 static void collect_dirty(struct plan *p)
@@ -174,7 +213,8 @@ static void collect_ranges(struct plan *p)
 	const struct daxfs_region *r = p->b->r;
 
 	plan_add(p, super_range());
-	plan_add(p, entry_range(p->b));
+	/* a child that has ended must not come back on what was written since */
+	plan_add(p, table_dirty(r) ? table_range(r) : entry_range(p->b));
 	if (p->seg_count)
 		plan_add(p,
 			 segs_range(r, p->segs[0], p->segs[p->seg_count - 1]));
@@ -186,47 +226,40 @@ static void collect_ranges(struct plan *p)
 /* With change_lock held: all that is to become durable, and the next phase. */
 static int plan_make(struct daxfs_branch *b, struct plan *p)
 {
-	u32 dirty = b->dirty_count, marks = collect_marks(b, NULL);
+	u32 dirty = b->dirty_count;
 
 	memset(p, 0, sizeof(*p));
 	p->b = b;
+	p->seg = NO_SEGMENT;
 	p->phase = b->phase;
 	if (!port_load(&b->unsynced))
 		return 0;
 	p->segs = port_alloc((dirty + 1ull) * sizeof(*p->segs));
-	p->ranges = port_alloc((dirty + marks + 3ull) * sizeof(*p->ranges));
-	p->marks = port_alloc((marks + 1ull) * sizeof(*p->marks));
-	if (!p->segs || !p->ranges || !p->marks) {
+	p->ranges = port_alloc((dirty + 3ull) * sizeof(*p->ranges));
+	if (!p->segs || !p->ranges) {
 		plan_free(p);
 		return -ENOMEM;
 	}
 	p->any = true;
-	p->mark_count = collect_marks(b, p->marks);
+	collect_mark(p);
 	collect_dirty(p);
 	collect_ranges(p);
 	b->phase ^= 1;
-	port_store(&b->unsynced, false);
+	port_store(&b->unsynced, SYNC_BEGUN);
 	return 0;
 }
 
-/* With change_lock held, once entries and data are durable. */
-static void plan_mark(const struct plan *p)
+/*
+ * With change_lock held, once entries and data are durable. Then the mark is what
+ * is to become durable.
+ */
+static void plan_mark(struct plan *p)
 {
-	for (u32 i = 0; i < p->mark_count; i++)
-		port_store(&log_header(p->b->r, p->marks[i].seg)->synced,
-			   cpu_to_le64(p->marks[i].tail));
-}
-
-/* Then the marks are what is to become durable. */
-static void plan_mark_ranges(struct plan *p)
-{
-	const struct daxfs_region *r = p->b->r;
-
-	for (u32 i = 0; i < p->mark_count; i++)
-		p->ranges[i] =
-			(struct daxfs_range){ seg_offset(r, p->marks[i].seg),
-					      sizeof(struct daxfs_log_header) };
-	p->range_count = p->mark_count;
+	p->range_count = 0;
+	if (!p->any || p->seg == NO_SEGMENT)
+		return;
+	port_store(&log_header(p->b->r, p->seg)->synced, cpu_to_le64(p->tail));
+	p->ranges[p->range_count++] = mark_range(p->b->r, p->seg);
 }
 
 /* With change_lock held: the end, good or bad, of a branch that still lives. */
@@ -238,12 +271,15 @@ static void plan_end(const struct plan *p, int rc)
 		return;
 	if (!rc) {
 		space_reclaim(b, p->phase);
+		/* unless it was changed since */
+		if (port_load(&b->unsynced) == SYNC_BEGUN)
+			port_store(&b->unsynced, SYNC_DONE);
 		return;
 	}
 	for (u32 i = 0; i < p->seg_count; i++)
 		if (port_load(&b->r->seg[p->segs[i]].owner) == b)
 			seg_dirty(b, p->segs[i]);
-	port_store(&b->unsynced, true);
+	port_store(&b->unsynced, SYNC_NEEDED);
 }
 
 void branch_unsynced(struct daxfs_branch *b)
@@ -254,7 +290,7 @@ void branch_unsynced(struct daxfs_branch *b)
 		for (u32 s = b->lists[l]; s != NO_SEGMENT;
 		     s = b->r->seg[s].next)
 			seg_dirty(b, s);
-	port_store(&b->unsynced, true);
+	port_store(&b->unsynced, SYNC_NEEDED);
 }
 
 /* ---- Branches ---------------------------------------------------------------------- */
@@ -272,7 +308,6 @@ int branch_sync_held(struct daxfs_branch *b)
 	rc = backing_sync(b->r, p.ranges, p.range_count);
 	if (!rc) {
 		plan_mark(&p);
-		plan_mark_ranges(&p);
 		rc = backing_sync(b->r, p.ranges, p.range_count);
 	}
 	plan_end(&p, rc);
@@ -303,7 +338,9 @@ static int batch_flush(const struct daxfs_region *r, const struct plan *p,
 		return -ENOMEM;
 	count = 0;
 	for (u32 i = 0; i < n; i++) {
-		memcpy(v + count, p[i].ranges, p[i].range_count * sizeof(*v));
+		if (p[i].range_count)
+			memcpy(v + count, p[i].ranges,
+			       p[i].range_count * sizeof(*v));
 		count += p[i].range_count;
 	}
 	rc = backing_sync(r, v, (u32)count);
@@ -327,20 +364,27 @@ static int batch_begin(struct daxfs_branch *b, struct plan *p)
 static void batch_mark(struct plan *p)
 {
 	change_begin(p->b);
-	if (branch_readable(p->b))
-		p->mark_count = 0;
+	p->stale = branch_readable(p->b) != 0;
+	if (p->stale)
+		p->seg = NO_SEGMENT;
 	plan_mark(p);
 	change_end(p->b);
-	plan_mark_ranges(p);
 }
 
-static void batch_end(struct plan *p, int rc)
+/*
+ * A branch that a commit has stopped may yet live on: what was to be synced
+ * still is, and its freed blocks stay where they are.
+ */
+static int batch_end(struct plan *p, int rc)
 {
 	change_begin(p->b);
-	if (!branch_readable(p->b))
+	if (!rc && p->any && (p->stale || branch_readable(p->b)))
+		rc = -ESTALE;
+	if (!p->b->gone)
 		plan_end(p, rc);
 	change_end(p->b);
 	plan_free(p);
+	return rc;
 }
 
 /*
@@ -352,7 +396,7 @@ static int batch_sync(struct daxfs_branch **v, u32 n, struct plan *p)
 {
 	const struct daxfs_region *r = v[0]->r;
 	u32 begun = 0;
-	int rc = 0;
+	int rc = 0, end = 0, err;
 
 	for (; begun < n && !rc; begun++)
 		rc = batch_begin(v[begun], &p[begun]);
@@ -362,12 +406,14 @@ static int batch_sync(struct daxfs_branch **v, u32 n, struct plan *p)
 		batch_mark(&p[i]);
 	if (!rc)
 		rc = batch_flush(r, p, n);
-	for (u32 i = 0; i < begun; i++)
-		batch_end(&p[i], rc);
-	return rc;
+	for (u32 i = 0; i < begun; i++) {
+		err = batch_end(&p[i], rc);
+		end = end ? end : err;
+	}
+	return rc ? rc : end;
 }
 
-/* ESTALE of those that have ended is no error. */
+/* ESTALE: one of them ended meanwhile, or was stopped; the others are synced. */
 static int sync_some(struct daxfs_branch **v, u32 n)
 {
 	struct plan *p = port_zalloc(n * sizeof(*p));
@@ -392,40 +438,38 @@ static int sync_one(struct daxfs_branch *b)
 }
 
 /*
- * The ancestors that have something to sync, nearest first, each with a
- * reference. They live, and are frozen, as long as the branch does.
+ * The ancestors that have something to sync, or are being synced by another
+ * thread, nearest first, each with a reference. They live, and are frozen, as
+ * long as the branch does.
  */
 static int unsynced_ancestors(struct daxfs_branch *b,
 			      struct daxfs_branch ***out, u32 *count)
 {
-	struct daxfs_branch **v = NULL, *p;
+	struct daxfs_branch **v;
 	u32 n = 0;
 	int rc;
 
+	v = port_alloc((b->depth + 1ull) * sizeof(*v));
+	if (!v)
+		return -ENOMEM;
 	change_begin(b);
 	rc = branch_readable(b);
-	for (p = rc ? NULL : b->parent; p && port_load(&p->unsynced);
-	     p = p->parent)
-		n++;
-	if (n) {
-		v = port_alloc(n * sizeof(*v));
-		rc = v ? 0 : -ENOMEM;
-	}
-	p = b->parent;
-	for (u32 i = 0; v && i < n; i++, p = p->parent) {
+	for (struct daxfs_branch *p = rc ? NULL : b->parent; p; p = p->parent) {
+		if (!port_load(&p->unsynced))
+			continue;
 		port_fetch_add(&p->refs, 1);
-		v[i] = p;
+		v[n++] = p;
 	}
 	change_end(b);
 	*out = v;
-	*count = v ? n : 0;
+	*count = n;
 	return rc;
 }
 
 int branch_sync(struct daxfs_branch *b)
 {
-	struct daxfs_branch **v;
-	u32 n;
+	struct daxfs_branch **v = NULL;
+	u32 n = 0;
 	int rc;
 
 	if (!b->r->durable)
@@ -461,12 +505,15 @@ static int unsynced_branches(struct daxfs_region *r, struct daxfs_branch ***out,
 	return v ? 0 : -ENOMEM;
 }
 
+/* And by id: whoever takes many sync_locks takes them in this order. */
 static int cmp_depth(const void *a, const void *b, port_sort_arg *arg)
 {
 	const struct daxfs_branch *const *x = a, *const *y = b;
 
 	(void)arg;
-	return (*x)->depth < (*y)->depth ? -1 : (*x)->depth > (*y)->depth;
+	if ((*x)->depth != (*y)->depth)
+		return (*x)->depth < (*y)->depth ? -1 : 1;
+	return (*x)->id < (*y)->id ? -1 : (*x)->id > (*y)->id;
 }
 
 int daxfs_region_sync(struct daxfs_region *r)
@@ -485,13 +532,18 @@ int daxfs_region_sync(struct daxfs_region *r)
 		     i + k < n && k < BATCH && v[i + k]->depth == v[i]->depth;)
 			k++;
 		rc = sync_some(v + i, k);
+		if (rc != -ESTALE)
+			continue;
+		/* once the commit is over, those again that live on */
+		port_lock(&r->table_lock);
+		port_unlock(&r->table_lock);
+		rc = 0;
+		k = 0;
 	}
 	for (u32 i = 0; i < n; i++)
 		branch_unref(v[i]);
 	port_free(v);
-	if (!rc && __atomic_load_n(&r->table_dirty, __ATOMIC_ACQUIRE))
-		rc = settle(r);
-	return rc;
+	return rc ? rc : settle_changes(r);
 }
 
 bool space_retry(struct daxfs_branch *b, s64 rc, bool *tried)
@@ -512,6 +564,42 @@ bool space_retry(struct daxfs_branch *b, s64 rc, bool *tried)
 
 /* ---- Opening and closing --------------------------------------------------------------- */
 
+int sync_killed(const struct daxfs_region *r)
+{
+	struct daxfs_range all = { 0, le64_to_cpu(r->sb->total_size) };
+
+	return r->recovery == RECOVER_KILLED ? backing_sync(r, &all, 1) : 0;
+}
+
+int sync_writer(struct daxfs_region *r)
+{
+	static const u8 none[sizeof(r->sb->boot)];
+
+	if (!r->durable)
+		return 0;
+	memcpy(r->sb->boot, r->bk.boot, sizeof(r->sb->boot));
+	if (!memcmp(r->sb->boot, none, sizeof(none)))
+		r->sb->boot[0] = 0xff; /* not known, but not closed either */
+	return sync_super(r);
+}
+
+/* All of the branch's log is on the medium: say so. */
+static int mark_synced(struct daxfs_branch *b)
+{
+	struct daxfs_log_header *h;
+	struct daxfs_range v;
+	u32 s = log_newest(b);
+
+	if (s == NO_SEGMENT)
+		return 0;
+	h = log_header(b->r, s);
+	if (h->synced == h->tail)
+		return 0;
+	port_store(&h->synced, h->tail);
+	v = mark_range(b->r, s);
+	return backing_sync(b->r, &v, 1);
+}
+
 /*
  * From here on what is there counts, whatever it was that the region was opened
  * after. The mark of who writes comes last: until then it is all done again.
@@ -519,8 +607,6 @@ bool space_retry(struct daxfs_branch *b, s64 rc, bool *tried)
 int sync_opened(struct daxfs_region *r)
 {
 	struct daxfs_range all = { 0, le64_to_cpu(r->sb->total_size) };
-	static const u8 unknown[16] = { 0xff };
-	bool marked = false;
 	u32 dead;
 	int rc = 0;
 
@@ -531,22 +617,19 @@ int sync_opened(struct daxfs_region *r)
 	}
 	if (r->recovery != RECOVER_NOTHING)
 		rc = backing_sync(r, &all, 1);
+	/* parents first: what a branch says is synced rests on theirs */
 	for (struct daxfs_branch *b = r->first; b && !rc; b = b->next)
 		if (!b->damaged)
-			marked |= log_mark_all(b);
+			rc = mark_synced(b);
 	dead = space_take_dead(r);
-	if (!rc &&
-	    (marked || dead != NO_SEGMENT || r->recovery != RECOVER_NOTHING))
+	if (!rc && (dead != NO_SEGMENT || r->recovery != RECOVER_NOTHING))
 		rc = backing_sync(r, &all, 1);
 	if (rc) {
 		space_put_dead(r, dead);
 		return rc;
 	}
 	space_free_dead(r, dead);
-	memcpy(r->sb->boot, r->bk.boot, sizeof(r->sb->boot));
-	if (!memcmp(r->sb->boot, (u8[16]){ 0 }, sizeof(r->sb->boot)))
-		memcpy(r->sb->boot, unknown, sizeof(unknown));
-	return sync_super(r);
+	return sync_writer(r);
 }
 
 int sync_closed(struct daxfs_region *r)

@@ -185,7 +185,7 @@ static int commit(struct daxfs_branch *b, struct txn *t)
 	log_publish(b);
 	view_apply(b, stored);
 	port_write_unlock(&b->lock);
-	port_store(&b->unsynced, true);
+	port_store(&b->unsynced, SYNC_NEEDED);
 	return 0;
 }
 

@@ -12,8 +12,9 @@ bool region_can_upgrade(const struct daxfs_region *r)
 	u64 delta = le64_to_cpu(sb->delta_region_offset), data;
 	u64 end = delta + le64_to_cpu(sb->delta_region_size);
 
-	if (r->bk.readonly || r->segmented || r->slots < 2 || sb->super_crc ||
-	    r->branches != 1)
+	/* others that have it open would not learn of it */
+	if (r->bk.readonly || r->segmented || r->shared || r->slots < 2 ||
+	    sb->super_crc || r->branches != 1)
 		return false;
 	if (r->main->slot != NO_SLOT && branch_entry(r->main)->log_size)
 		return false;
@@ -48,7 +49,9 @@ int region_upgrade(struct daxfs_region *r)
 	r->main->flags |= DAXFS_BRANCH_PERSISTENT;
 	entry_write(r->main);
 	port_store(&sb->active_branches, cpu_to_le32(r->branches));
-	rc = sync_tables(r);
+	rc = sync_writer(r);
+	if (!rc)
+		rc = sync_tables(r);
 	if (rc)
 		return rc;
 	port_store(&sb->feature_incompat, cpu_to_le64(DAXFS_INCOMPAT_SEGMENTS));

@@ -17,9 +17,9 @@
 #include <stddef.h>
 #endif
 
-#define DAXFS_SUPER_MAGIC 0x64617834u      /* "dax4" */
-#define DAXFS_BASE_MAGIC 0x64646134u /* "dda4" */
-#define DAXFS_LOG_MAGIC 0x676f6c64u  /* "dlog", ours */
+#define DAXFS_SUPER_MAGIC 0x64617834u /* "dax4" */
+#define DAXFS_BASE_MAGIC 0x64646134u  /* "dda4" */
+#define DAXFS_LOG_MAGIC 0x676f6c64u   /* "dlog", ours */
 #define DAXFS_VERSION 4u
 #define DAXFS_BLOCK_SIZE 4096u
 #define DAXFS_BLOCK_SHIFT 12

@@ -44,7 +44,7 @@ static int configure(int fs, int fuse_fd, const char *source, bool readonly)
 }
 
 int attach_open(int fuse_fd, const char *source, bool sb_readonly,
-		bool mount_readonly, struct daxfs_message *msg)
+		unsigned attrs, struct daxfs_message *msg)
 {
 	cleanup_close int fs = -1;
 	int fd, rc;
@@ -66,7 +66,7 @@ int attach_open(int fuse_fd, const char *source, bool sb_readonly,
 				    "cannot make a FUSE file system: %s",
 				    log_err(-rc));
 	fd = fsmount(fs, FSMOUNT_CLOEXEC,
-		     sb_readonly || mount_readonly ? MOUNT_ATTR_RDONLY : 0);
+		     attrs | (sb_readonly ? MOUNT_ATTR_RDONLY : 0));
 	if (fd < 0)
 		return message_fail(msg, errno,
 				    "cannot mount the file system: %s",

@@ -30,6 +30,7 @@ json_object *client_parameters(const struct mount_request *r)
 	rc = rc ? rc
 		: add(o, "mountpoint", json_object_new_string(r->mountpoint));
 	rc = rc ? rc : add(o, "readonly", json_object_new_boolean(r->readonly));
+	rc = rc ? rc : add(o, "noatime", json_object_new_boolean(r->noatime));
 	if (!rc && r->parent)
 		rc = add(o, "parent", json_object_new_string(r->parent));
 	if (!rc && r->persistent)

@@ -12,7 +12,7 @@ struct mount_request {
 	const char *state;
 	const char *branch;
 	const char *parent; /* not NULL: create the branch */
-	bool persistent, readonly;
+	bool persistent, readonly, noatime;
 };
 
 /*

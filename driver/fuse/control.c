@@ -17,9 +17,9 @@
 #endif
 
 static int hook_mount(void *arg, const char *branch, const char *mountpoint,
-		      bool readonly, struct daxfs_message *msg)
+		      unsigned flags, struct daxfs_message *msg)
 {
-	return mount_branch(arg, branch, mountpoint, readonly, msg);
+	return mount_branch(arg, branch, mountpoint, flags, msg);
 }
 
 static int hook_unmount(void *arg, const char *mountpoint, bool keep,

@@ -19,7 +19,7 @@
 
 #include "../common/log.h"
 #include "../common/util.h"
-#include "server.h"
+#include "raw.h"
 
 /* Room for the largest write and what precedes it. */
 #define BUFFER_SIZE ((1u << 20) + 4096)
@@ -46,13 +46,6 @@ struct worker {
 	char *buf;
 	unsigned misses, pause;
 };
-
-static __thread bool write_kills;
-
-bool loop_write_kills(void)
-{
-	return write_kills;
-}
 
 static int arm(struct loop *l, struct mount *m, int op)
 {
@@ -149,29 +142,19 @@ static bool is_long(const struct fuse_in_header *in, size_t len)
 	case FUSE_FSYNCDIR:
 	case FUSE_BATCH_FORGET:
 	case FUSE_LSEEK:
+	case FUSE_FALLOCATE:
+	case FUSE_COPY_FILE_RANGE:
 		return true;
 	default:
 		return false;
 	}
 }
 
-/* What libfuse does not hand on, from the request itself. */
-static void look_at(struct mount *m, const struct fuse_in_header *in,
-		    size_t len)
+/* `fb` is what libfuse gets of the request. */
+static void process(struct mount *m, struct fuse_buf *fb)
 {
-	write_kills = false;
-	if (in->opcode == FUSE_WRITE &&
-	    len >= sizeof(*in) + sizeof(struct fuse_write_in)) {
-		const struct fuse_write_in *w = (const void *)(in + 1);
-
-		write_kills = w->write_flags & FUSE_WRITE_KILL_SUIDGID;
-	}
-	if (in->opcode == FUSE_INIT && len >= sizeof(*in) + 16) {
-		const struct fuse_init_in *init = (const void *)(in + 1);
-
-		m->init_unique = in->unique;
-		m->killpriv = init->flags & FUSE_HANDLE_KILLPRIV_V2;
-	}
+	if (!raw_serve(m, fb->mem, fb->size))
+		fuse_session_process_buf(m->se, fb);
 }
 
 static void rearm(struct loop *l, struct mount *m)
@@ -189,7 +172,7 @@ static void serve_beside(struct loop *l, struct mount *m, struct fuse_buf *fb)
 	mount_get(m);
 	__atomic_fetch_add(&m->beside[epoch], 1, __ATOMIC_ACQ_REL);
 	rearm(l, m);
-	fuse_session_process_buf(m->se, fb);
+	process(m, fb);
 	__atomic_fetch_sub(&m->beside[epoch], 1, __ATOMIC_RELEASE);
 	mount_put(m);
 }
@@ -218,13 +201,12 @@ static void serve(struct worker *w, struct mount *m)
 	unsigned i;
 
 	for (i = 0; i < BATCH; i++) {
-		const struct fuse_in_header *in = (const void *)w->buf;
 		struct fuse_buf fb = { .mem = w->buf };
 		ssize_t n = receive(w, m, i == 0);
 
 		if (n == -EAGAIN)
 			break;
-		if (n < (ssize_t)sizeof(*in)) {
+		if (n < (ssize_t)sizeof(struct fuse_in_header)) {
 			if (n != -ENODEV)
 				log_event(LOG_WARN, "mount ended by an error",
 					  "branch", m->name, "error",
@@ -233,13 +215,13 @@ static void serve(struct worker *w, struct mount *m)
 			mount_put(m);
 			return;
 		}
-		look_at(m, in, (size_t)n);
 		fb.size = (size_t)n;
-		if (is_long(in, (size_t)n)) {
+		fb.mem = raw_look(m, w->buf, &fb.size);
+		if (is_long(fb.mem, fb.size)) {
 			serve_beside(l, m, &fb);
 			return;
 		}
-		fuse_session_process_buf(m->se, &fb);
+		process(m, &fb);
 	}
 	rearm(l, m);
 }

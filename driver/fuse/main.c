@@ -108,6 +108,12 @@ static int serve(struct server *srv, const struct options *o, int ready)
 /* Serve the region, or have it mounted by the process that serves it. */
 static int serve_or_ask(const struct options *o, int ready)
 {
+	const struct server_options how = {
+		.region = o->request.region,
+		.state = o->request.state,
+		.sync_seconds = o->sync_seconds,
+		.control_only = o->control_only,
+	};
 	struct daxfs_message msg = { "" };
 	struct server srv;
 	char text[1024];
@@ -116,8 +122,7 @@ static int serve_or_ask(const struct options *o, int ready)
 	for (waited = 0;; waited += RETRY_STEP_MS) {
 		struct timespec step = { 0, RETRY_STEP_MS * 1000000 };
 
-		rc = server_start(&srv, o->request.region, o->request.state,
-				  o->control_only, &msg);
+		rc = server_start(&srv, &how, &msg);
 		if (!rc)
 			return serve(&srv, o, ready);
 		if (rc != -EWOULDBLOCK || waited >= RETRY_MS)

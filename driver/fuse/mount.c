@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <time.h>
 
 #include "../common/log.h"
@@ -202,8 +203,15 @@ char *mount_source(const struct mount *m)
 	return str_printf("%s#%s", m->srv->file.path, m->name);
 }
 
+/* MOUNT_ATTR_* of a mount of the superblock. */
+static unsigned attrs_of(const struct mount *m, unsigned flags)
+{
+	return (flags & BRANCHES_MOUNT_READONLY ? MOUNT_ATTR_RDONLY : 0) |
+	       (m->noatime ? MOUNT_ATTR_NOATIME : 0);
+}
+
 /* Make the superblock and hand the mount to the loop. The mount's fd or -errno. */
-static int make_live(struct mount *m, bool readonly, struct daxfs_message *msg)
+static int make_live(struct mount *m, unsigned flags, struct daxfs_message *msg)
 {
 	cleanup_free char *source = mount_source(m);
 	cleanup_close int mnt_fd = -1;
@@ -215,7 +223,8 @@ static int make_live(struct mount *m, bool readonly, struct daxfs_message *msg)
 	rc = open_session(m, msg);
 	if (rc)
 		return rc;
-	mnt_fd = attach_open(m->fd, source, m->readonly, readonly, msg);
+	mnt_fd = attach_open(m->fd, source, m->readonly, attrs_of(m, flags),
+			     msg);
 	if (mnt_fd < 0)
 		return mnt_fd;
 	rc = attach_info(mnt_fd, "", &info);
@@ -234,7 +243,7 @@ static int make_live(struct mount *m, bool readonly, struct daxfs_message *msg)
 
 /* Consumes the reference to `b`. */
 static int start_mount(struct server *srv, struct daxfs_branch *b,
-		       const char *path, bool readonly,
+		       const char *path, unsigned flags,
 		       struct daxfs_message *msg)
 {
 	cleanup_close int mnt_fd = -1;
@@ -249,6 +258,7 @@ static int start_mount(struct server *srv, struct daxfs_branch *b,
 		rc = rc ? rc : -ENOMEM;
 		return message_fail(msg, -rc, "cannot mount: %s", log_err(-rc));
 	}
+	m->noatime = flags & BRANCHES_MOUNT_NOATIME;
 	/* Its last mount may have left it for its children to end. */
 	daxfs_branch_keep(srv->region, m->name);
 	if (!m->readonly) {
@@ -258,7 +268,7 @@ static int start_mount(struct server *srv, struct daxfs_branch *b,
 				  "branch", m->name, "error", log_err(-rc),
 				  NULL);
 	}
-	mnt_fd = make_live(m, readonly, msg);
+	mnt_fd = make_live(m, flags, msg);
 	if (mnt_fd < 0) {
 		free_mount(m);
 		return mnt_fd;
@@ -305,7 +315,7 @@ int mount_wait_gone(struct server *srv, u64 serial)
 }
 
 /* One more mount of a superblock that is there. -ENOTCONN: it is no more. */
-static int mount_again(struct mount *m, const char *path, bool readonly,
+static int mount_again(struct mount *m, const char *path, unsigned flags,
 		       struct daxfs_message *msg)
 {
 	cleanup_free char *source = mount_source(m);
@@ -315,14 +325,15 @@ static int mount_again(struct mount *m, const char *path, bool readonly,
 		return -ENOTCONN;
 	if (!source)
 		return message_fail(msg, ENOMEM, "out of memory");
-	mnt_fd = attach_open(m->fd, source, m->readonly, readonly, msg);
+	mnt_fd = attach_open(m->fd, source, m->readonly, attrs_of(m, flags),
+			     msg);
 	if (mnt_fd < 0)
 		return mnt_fd;
 	return place(m, mnt_fd, path, msg);
 }
 
 static int mount_locked(struct server *srv, const char *branch,
-			const char *path, bool readonly,
+			const char *path, unsigned flags,
 			struct daxfs_message *msg)
 {
 	for (;;) {
@@ -341,9 +352,9 @@ static int mount_locked(struct server *srv, const char *branch,
 		/* Cannot go away: ending a mount takes mount_lock. */
 		m = daxfs_branch_private(b);
 		if (!m)
-			return start_mount(srv, b, path, readonly, msg);
+			return start_mount(srv, b, path, flags, msg);
 		serial = m->serial;
-		rc = mount_again(m, path, readonly, msg);
+		rc = mount_again(m, path, flags, msg);
 		daxfs_branch_put(b);
 		if (rc != -ENOTCONN)
 			return rc;
@@ -377,7 +388,7 @@ static int check_mountpoint(const char *path, struct daxfs_message *msg)
 }
 
 int mount_branch(struct server *srv, const char *branch, const char *path,
-		 bool readonly, struct daxfs_message *msg)
+		 unsigned flags, struct daxfs_message *msg)
 {
 	int rc;
 
@@ -385,7 +396,7 @@ int mount_branch(struct server *srv, const char *branch, const char *path,
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&srv->mount_lock);
-	rc = mount_locked(srv, branch, path, readonly, msg);
+	rc = mount_locked(srv, branch, path, flags, msg);
 	pthread_mutex_unlock(&srv->mount_lock);
 	return rc;
 }

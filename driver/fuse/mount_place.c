@@ -94,12 +94,12 @@ static int detach_locked(struct server *srv, const char *path, bool keep,
 		return message_fail(msg, EINVAL,
 				    "'%s': no branch of this region is mounted there",
 				    path);
-	if (keep)
-		m->keep = true;
 	rc = attach_detach(path);
 	if (rc)
 		return message_fail(msg, -rc, "cannot unmount '%s': %s", path,
 				    log_err(-rc));
+	if (keep)
+		m->keep = true;
 	prune_points(m);
 	if (mount_is_dead(m))
 		mount_wait_gone(srv, m->serial);
@@ -186,7 +186,7 @@ static int flush_mount(struct mount *m)
 		return 0;
 	if (!source)
 		return -ENOMEM;
-	mnt_fd = attach_open(m->fd, source, false, false, &msg);
+	mnt_fd = attach_open(m->fd, source, false, 0, &msg);
 	if (mnt_fd < 0)
 		return mount_is_dead(m) ? 0 : mnt_fd;
 	fd = openat(mnt_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -6,9 +6,12 @@
  * opens by itself. That is exact because a superblock is the only way to change
  * its branch: the kernel's size is the size (so appends land at the end), its
  * pages are the data, and O_TRUNC arrives as a SETATTR (ATOMIC_O_TRUNC is off
- * for that). RELEASE and FLUSH are never needed: there is no state per open
- * file, and an unlinked file lives until FORGET. flock and POSIX locks stay
- * with the kernel, system.posix_acl_* is refused.
+ * for that). CREATE is not answered either: the kernel then makes a file with
+ * MKNOD, which takes no longer, and sends no RELEASE for it. There is no state
+ * per open file, and an unlinked file lives until FORGET.
+ *
+ * flock and POSIX locks stay with the kernel. Permissions are the kernel's to
+ * check, with the modes and ACLs that it gets from here.
  */
 #include "ops.h"
 
@@ -16,13 +19,15 @@
 #include <fcntl.h>
 
 #include "../common/log.h"
+#include "raw.h"
 
-#define WANT                                                   \
-	(FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |      \
-	 FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS |      \
-	 FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS | \
-	 FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_ASYNC_DIO |   \
-	 FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT)
+#define WANT                                                      \
+	(FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |         \
+	 FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS |         \
+	 FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS |    \
+	 FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_ASYNC_DIO |      \
+	 FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT | \
+	 FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK)
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -36,7 +41,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	log_event(LOG_DEBUG, "connection", "branch", m->name, "protocol",
 		  log_fmt("%u.%u", conn->proto_major, conn->proto_minor),
 		  "max_write", log_fmt("%u", conn->max_write), "killpriv",
-		  m->killpriv ? "yes" : "no", NULL);
+		  ops_kills(m) ? "yes" : "no", NULL);
 }
 
 const struct fuse_lowlevel_ops mount_ops = {
@@ -54,12 +59,13 @@ const struct fuse_lowlevel_ops mount_ops = {
 	.symlink = op_symlink,
 	.rename = op_rename,
 	.link = op_link,
-	.create = op_create,
 	.open = op_open,
 	.read = op_read,
 	.write = op_write,
 	.fsync = op_fsync,
 	.fsyncdir = op_fsync,
+	.fallocate = op_fallocate,
+	.copy_file_range = op_copy_file_range,
 	.lseek = op_lseek,
 	.opendir = op_opendir,
 	.readdir = op_readdir,
@@ -97,6 +103,15 @@ void ops_entry(const struct daxfs_attr *a, struct fuse_entry_param *e)
 		.entry_timeout = OPS_FOREVER,
 	};
 	ops_stat(a, &e->attr);
+}
+
+void ops_touch(fuse_req_t req, u64 ino)
+{
+	struct mount *m = ops_mount(req);
+
+	/* That reading succeeds is more than that its time is kept. */
+	if (!m->readonly && !m->noatime && !(raw_flags() & O_NOATIME))
+		(void)daxfs_touch(m->branch, ino);
 }
 
 void ops_fail(fuse_req_t req, int rc)

@@ -118,10 +118,12 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		rc = add_dots(&r, &at, false);
 	if (!rc)
 		rc = daxfs_readdir(r.m->branch, ino, at - DOTS, fill_plain, &r);
-	if (rc < 0)
+	if (rc < 0) {
 		ops_fail_inode(req, rc);
-	else
+	} else {
+		ops_touch(req, ino);
 		fuse_reply_buf(req, r.buf, r.used);
+	}
 	free(r.buf);
 }
 
@@ -238,9 +240,11 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	if (!rc)
 		rc = daxfs_readdir(r.m->branch, ino, at - DOTS, fill_gather,
 				   &g);
-	if (rc < 0)
+	if (rc < 0) {
 		ops_fail_inode(req, rc);
-	else
+	} else {
+		ops_touch(req, ino);
 		reply_plus(&r, &g);
+	}
 	free(r.buf);
 }

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fuse.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "../common/util.h"
 #include "ops.h"
+#include "raw.h"
 
 /* A 1 MiB read of single blocks, not aligned, and some of slack. */
 #define PIECES_MAX 320
 #define HOLE_BYTES 65536u
+/* Of one copy_file_range: the caller comes back for more. */
+#define COPY_MAX (1u << 30)
 
 static const char zeros[HOLE_BYTES];
 
@@ -103,6 +109,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	}
 	if (job.want > a.size - (u64)off)
 		job.want = (size_t)(a.size - (u64)off);
+	ops_touch(req, ino);
 	rc = daxfs_read_pieces(b, ino, job.want, (u64)off, pieces, PIECES_MAX,
 			       reply_pieces, &job);
 	if (rc == NOT_WHOLE)
@@ -111,64 +118,110 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		ops_fail_inode(req, (int)rc);
 }
 
-/*
- * Where clearing is ours (HANDLE_KILLPRIV_V2), every write takes file
- * capabilities away, and one that says so setuid and setgid too.
- */
-static int drop_capability(struct daxfs_branch *b, u64 ino)
+/* Only `done` bytes were written: the others, or the reason. */
+static ssize_t write_rest(struct daxfs_branch *b, u64 ino, const char *buf,
+			  size_t size, u64 off, ssize_t done)
 {
-	static const char name[] = "security.capability";
-	int rc;
+	size_t at = (size_t)done;
+	ssize_t n = daxfs_write(b, ino, buf + at, size - at, off + at, 0);
 
-	if (daxfs_getxattr(b, ino, name, NULL, 0) < 0)
-		return 0;
-	rc = daxfs_removexattr(b, ino, name);
-	return rc == -ENODATA ? 0 : rc;
-}
-
-static bool has_setid(struct daxfs_branch *b, u64 ino)
-{
-	struct daxfs_attr a;
-
-	return !daxfs_getattr(b, ino, &a) && (a.mode & (S_ISUID | S_ISGID));
-}
-
-static ssize_t write_and_kill(struct mount *m, u64 ino, const char *buf,
-			      size_t size, u64 off)
-{
-	bool had = has_setid(m->branch, ino);
-	ssize_t n;
-
-	n = daxfs_write(m->branch, ino, buf, size, off, DAXFS_WRITE_KILLPRIV);
-	/*
-	 * The kernel does not expect a write to change the mode, and would go
-	 * by the old one in exec. Attributes alone: this waits for nothing.
-	 */
-	if (n >= 0 && had)
-		fuse_lowlevel_notify_inval_inode(m->se, ino, -1, 0);
-	return n;
+	if (n < 0)
+		return n;
+	return at + (size_t)n < size ? -ENOSPC : (ssize_t)size;
 }
 
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
 	      off_t off, struct fuse_file_info *fi)
 {
 	struct mount *m = ops_mount(req);
+	struct priv p = { 0 };
+	ssize_t n = 0;
+
+	/* What was written through a mapping leaves them. */
+	if (!fi->writepage)
+		n = priv_begin(req, ino, raw_flags() & FUSE_WRITE_KILL_SUIDGID,
+			       &p);
+	if (!n)
+		n = daxfs_write(m->branch, ino, buf, size, (u64)off,
+				p.kill ? DAXFS_WRITE_KILLPRIV : 0);
+	/*
+	 * Of pages written back nobody looks at the count, and of a direct
+	 * write the kernel makes EIO of a short one.
+	 */
+	if ((fi->writepage || (fi->flags & O_DIRECT)) && n >= 0 &&
+	    (size_t)n < size)
+		n = write_rest(m->branch, ino, buf, size, (u64)off, n);
+	if (n < 0) {
+		ops_fail_inode(req, (int)n);
+		return;
+	}
+	priv_end(req, &p);
+	fuse_reply_write(req, (size_t)n);
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
+		  off_t len, struct fuse_file_info *fi)
+{
+	u32 how = 0;
+	struct priv p;
+	int rc = 0;
+
+	(void)fi;
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
+		     FALLOC_FL_ZERO_RANGE | FALLOC_FL_COLLAPSE_RANGE |
+		     FALLOC_FL_INSERT_RANGE))
+		rc = -EOPNOTSUPP;
+	if (mode & FALLOC_FL_KEEP_SIZE)
+		how |= DAXFS_FALLOC_KEEP_SIZE;
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		how |= DAXFS_FALLOC_PUNCH;
+	if (mode & FALLOC_FL_ZERO_RANGE)
+		how |= DAXFS_FALLOC_ZERO;
+	if (mode & FALLOC_FL_COLLAPSE_RANGE)
+		how |= DAXFS_FALLOC_COLLAPSE;
+	if (mode & FALLOC_FL_INSERT_RANGE)
+		how |= DAXFS_FALLOC_INSERT;
+	if (!rc)
+		rc = priv_begin(req, ino, priv_caller_loses(req), &p);
+	if (!rc)
+		rc = daxfs_fallocate(ops_mount(req)->branch, ino,
+				     how | (p.kill ? DAXFS_FALLOC_KILLPRIV : 0),
+				     (u64)off, (u64)len);
+	if (rc) {
+		ops_fail_inode(req, rc);
+		return;
+	}
+	priv_end(req, &p);
+	fuse_reply_err(req, 0);
+}
+
+void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_off,
+			struct fuse_file_info *from_fi, fuse_ino_t to,
+			off_t to_off, struct fuse_file_info *to_fi, size_t len,
+			int flags)
+{
+	struct priv p;
 	ssize_t n;
 
-	if (m->killpriv && loop_write_kills()) {
-		n = write_and_kill(m, ino, buf, size, (u64)off);
-	} else {
-		n = m->killpriv ? drop_capability(m->branch, ino) : 0;
-		if (!n)
-			n = daxfs_write(m->branch, ino, buf, size, (u64)off, 0);
+	(void)from_fi;
+	(void)to_fi;
+	if (flags) {
+		fuse_reply_err(req, EINVAL);
+		return;
 	}
-	/* Of pages written back nobody looks at the count. */
-	if (fi->writepage && n >= 0 && (size_t)n < size)
-		n = -ENOSPC;
-	if (n < 0)
+	if (len > COPY_MAX)
+		len = COPY_MAX;
+	n = priv_begin(req, to, priv_caller_loses(req), &p);
+	if (!n)
+		n = daxfs_copy_range(ops_mount(req)->branch, from,
+				     (u64)from_off, to, (u64)to_off, len,
+				     p.kill ? DAXFS_WRITE_KILLPRIV : 0);
+	if (n < 0) {
 		ops_fail_inode(req, (int)n);
-	else
-		fuse_reply_write(req, (size_t)n);
+		return;
+	}
+	priv_end(req, &p);
+	fuse_reply_write(req, (size_t)n);
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
@@ -185,72 +238,17 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 		fuse_reply_err(req, 0);
 }
 
-/* ---- SEEK_DATA and SEEK_HOLE --------------------------------------------- */
-
-struct seek_job {
-	bool hole; /* looked for */
-	bool found;
-	size_t where; /* bytes passed */
-};
-
-static ssize_t seek_pieces(void *ctx, const struct daxfs_piece *p, u32 count)
-{
-	struct seek_job *job = ctx;
-	u32 i;
-
-	for (i = 0; i < count && !job->found; i++) {
-		if (!p[i].ptr == job->hole)
-			job->found = true;
-		else
-			job->where += p[i].len;
-	}
-	return 0;
-}
-
-/* The offset or -errno. */
-static s64 seek(struct daxfs_branch *b, u64 ino, u64 off, bool hole)
-{
-	struct daxfs_piece pieces[64];
-	struct daxfs_attr a;
-	s64 rc;
-
-	rc = daxfs_getattr(b, ino, &a);
-	if (rc)
-		return rc;
-	while (off < a.size) {
-		struct seek_job job = { .hole = hole };
-
-		rc = daxfs_read_pieces(b, ino, (size_t)(a.size - off), off,
-				       pieces, ARRAY_SIZE(pieces), seek_pieces,
-				       &job);
-		if (rc < 0)
-			return rc;
-		if (!job.found && !job.where)
-			break;
-		off += job.where;
-		if (job.found)
-			return (s64)off;
-	}
-	return hole ? (s64)a.size : -ENXIO;
-}
-
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 	      struct fuse_file_info *fi)
 {
-	struct daxfs_branch *b = ops_mount(req)->branch;
-	struct daxfs_attr a;
-	s64 at;
+	s64 at = -EINVAL;
 
 	(void)fi;
-	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
-		fuse_reply_err(req, EINVAL);
-		return;
-	}
-	at = daxfs_getattr(b, ino, &a);
-	if (!at && (off < 0 || (u64)off >= a.size))
+	if (off < 0)
 		at = -ENXIO;
-	else if (!at)
-		at = seek(b, ino, (u64)off, whence == SEEK_HOLE);
+	else if (whence == SEEK_DATA || whence == SEEK_HOLE)
+		at = daxfs_seek(ops_mount(req)->branch, ino, (u64)off,
+				whence == SEEK_HOLE);
 	if (at < 0)
 		ops_fail_inode(req, (int)at);
 	else

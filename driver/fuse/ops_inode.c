@@ -25,7 +25,7 @@ static struct daxfs_time time_of(const struct timespec *ts)
 	return (struct daxfs_time){ ts->tv_sec, (u32)ts->tv_nsec };
 }
 
-static u32 set_bits(const struct mount *m, int to_set)
+static u32 set_bits(int to_set)
 {
 	static const struct {
 		int fuse;
@@ -51,10 +51,49 @@ static u32 set_bits(const struct mount *m, int to_set)
 		set &= ~DAXFS_SET_ATIME;
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 		set &= ~DAXFS_SET_MTIME;
-	/* The protocol's FATTR_KILL_SUIDGID has the bit of KILL_SUID. */
-	if (m->killpriv && (to_set & FUSE_SET_ATTR_KILL_SUID))
-		set |= DAXFS_SET_KILLPRIV;
 	return set;
+}
+
+/*
+ * Does this SETATTR take setuid & co. away? One that sets nothing is what the
+ * kernel leaves of chown(-1, -1), which anybody may call on any file: the owner
+ * means it. It also leaves that when it has removed file capabilities before a
+ * write, of root's too, who writes without taking the rest away.
+ */
+static bool kills(fuse_req_t req, u64 ino, int to_set,
+		  const struct daxfs_attr *a)
+{
+	struct mount *m = ops_mount(req);
+	uid_t uid = fuse_req_ctx(req)->uid;
+
+	/* The protocol's FATTR_KILL_SUIDGID has the bit of KILL_SUID. */
+	if (to_set & FUSE_SET_ATTR_KILL_SUID)
+		return true;
+	if (to_set)
+		return false;
+	if (uid == 0)
+		return __atomic_exchange_n(&m->uncapped, 0, __ATOMIC_RELAXED) !=
+		       ino;
+	return uid == a->uid;
+}
+
+static int add_kill(fuse_req_t req, u64 ino, int to_set, u32 *set,
+		    struct daxfs_attr *in)
+{
+	struct daxfs_attr a;
+	int rc;
+
+	if (to_set && !(to_set & FUSE_SET_ATTR_KILL_SUID))
+		return 0;
+	rc = daxfs_getattr(ops_mount(req)->branch, ino, &a);
+	if (rc || !kills(req, ino, to_set, &a))
+		return rc;
+	*set |= DAXFS_SET_KILLPRIV;
+	if (!(*set & DAXFS_SET_MODE) && !priv_keeps_setgid(req, &a)) {
+		*set |= DAXFS_SET_MODE;
+		in->mode = a.mode & 05777;
+	}
+	return 0;
 }
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
@@ -70,10 +109,14 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 		.mtime = time_of(&st->st_mtim),
 		.ctime = time_of(&st->st_ctim),
 	};
-	int rc;
+	u32 set = set_bits(to_set);
+	int rc = 0;
 
 	(void)fi;
-	rc = daxfs_setattr(m->branch, ino, set_bits(m, to_set), &in, &out);
+	if (ops_kills(m))
+		rc = add_kill(req, ino, to_set, &set, &in);
+	if (!rc)
+		rc = daxfs_setattr(m->branch, ino, set, &in, &out);
 	if (rc) {
 		ops_fail_inode(req, rc);
 		return;
@@ -93,6 +136,7 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
 		return;
 	}
 	buf[n] = '\0';
+	ops_touch(req, ino);
 	fuse_reply_readlink(req, buf);
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/fs.h>
 #include <string.h>
 
@@ -58,6 +57,7 @@ static int make(fuse_req_t req, fuse_ino_t dir, const char *name,
 
 	in->uid = ctx->uid;
 	in->gid = ctx->gid;
+	in->umask = ctx->umask;
 	return daxfs_make(ops_mount(req)->branch, dir, name, strlen(name), in,
 			  out);
 }
@@ -96,43 +96,6 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t dir,
 	struct daxfs_new in = { .mode = S_IFLNK | 0777, .target = target };
 
 	make_and_reply(req, dir, name, &in);
-}
-
-/* A name that came to be since the kernel looked is opened like any other. */
-static int open_existing(struct mount *m, fuse_ino_t dir, const char *name,
-			 int flags, struct daxfs_attr *a)
-{
-	struct daxfs_attr zero = { 0 };
-	int rc;
-
-	rc = daxfs_lookup(m->branch, dir, name, strlen(name), a);
-	if (!rc && (flags & O_TRUNC) && S_ISREG(a->mode))
-		rc = daxfs_setattr(m->branch, a->ino, DAXFS_SET_SIZE, &zero, a);
-	return rc;
-}
-
-void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
-	       struct fuse_file_info *fi)
-{
-	struct daxfs_new in = { .mode = S_IFREG | (mode & 07777) };
-	struct mount *m = ops_mount(req);
-	struct fuse_entry_param e;
-	struct daxfs_attr a;
-	int rc;
-
-	rc = make(req, dir, name, &in, &a);
-	if (rc == -EEXIST && !(fi->flags & O_EXCL))
-		rc = open_existing(m, dir, name, fi->flags, &a);
-	if (!rc)
-		rc = ops_learn(m, a.ino);
-	if (rc) {
-		ops_fail(req, rc);
-		return;
-	}
-	ops_entry(&a, &e);
-	fi->keep_cache = 1;
-	if (fuse_reply_create(req, &e, fi))
-		ops_unlearn(m, a.ino, 1);
 }
 
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t dir, const char *name)

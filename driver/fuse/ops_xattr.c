@@ -1,41 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 
 #include "../common/util.h"
 #include "ops.h"
+#include "raw.h"
 
 static bool starts(const char *s, const char *prefix)
 {
 	return !strncmp(s, prefix, strlen(prefix));
 }
 
-/*
- * Names are in one of these spaces, as on any file system of Linux. "system."
- * is not: ACLs would have to be enforced, and nothing else is there.
- */
-static bool refused(const char *name)
+/* Names are in one of these spaces, as on any file system of Linux. */
+static int check_name(const char *name)
 {
 	static const char *const spaces[] = { "user.", "trusted.",
 					      "security." };
+	static const char *const names[] = { "system.posix_acl_access",
+					     "system.posix_acl_default" };
+	size_t i;
 
-	for (size_t i = 0; i < ARRAY_SIZE(spaces); i++) {
+	for (i = 0; i < ARRAY_SIZE(spaces); i++)
 		if (starts(name, spaces[i]))
-			return false;
-	}
-	return true;
+			return name[strlen(spaces[i])] ? 0 : -EINVAL;
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (str_eq(name, names[i]))
+			return 0;
+	return -EOPNOTSUPP;
 }
 
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct daxfs_branch *b = ops_mount(req)->branch;
 	cleanup_free char *buf = NULL;
+	int rc = check_name(name);
 	ssize_t n;
 
-	if (refused(name)) {
-		fuse_reply_err(req, EOPNOTSUPP);
+	if (rc) {
+		ops_fail(req, rc);
 		return;
 	}
 	if (size > DAXFS_XATTR_SIZE_MAX)
@@ -59,11 +64,11 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 		 const char *value, size_t size, int flags)
 {
+	int rc = check_name(name);
 	u32 f = 0;
-	int rc;
 
-	if (refused(name)) {
-		fuse_reply_err(req, EOPNOTSUPP);
+	if (rc) {
+		ops_fail(req, rc);
 		return;
 	}
 	if (flags & ~(XATTR_CREATE | XATTR_REPLACE)) {
@@ -74,6 +79,8 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 		f |= DAXFS_XATTR_CREATE;
 	if (flags & XATTR_REPLACE)
 		f |= DAXFS_XATTR_REPLACE;
+	if (raw_flags() & FUSE_SETXATTR_ACL_KILL_SGID)
+		f |= DAXFS_XATTR_KILL_SGID;
 	rc = daxfs_setxattr(ops_mount(req)->branch, ino, name, value, size, f);
 	if (rc)
 		ops_fail_inode(req, rc);
@@ -145,13 +152,16 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	int rc;
+	struct mount *m = ops_mount(req);
+	int rc = check_name(name);
 
-	if (refused(name)) {
-		fuse_reply_err(req, EOPNOTSUPP);
+	if (rc) {
+		ops_fail(req, rc);
 		return;
 	}
-	rc = daxfs_removexattr(ops_mount(req)->branch, ino, name);
+	rc = daxfs_removexattr(m->branch, ino, name);
+	if (!rc && str_eq(name, "security.capability"))
+		__atomic_store_n(&m->uncapped, ino, __ATOMIC_RELAXED);
 	if (rc)
 		ops_fail_inode(req, rc);
 	else

@@ -8,6 +8,8 @@
 #include "../common/opts.h"
 #include "../common/util.h"
 
+#define SYNC_SECONDS 5
+
 __attribute__((format(printf, 2, 3), noreturn)) static void
 die(int code, const char *fmt, ...)
 {
@@ -27,10 +29,10 @@ die(int code, const char *fmt, ...)
 static bool is_noise(const char *s)
 {
 	static const char *const words[] = {
-		"rw",       "dev",      "suid",        "exec",
-		"defaults", "_netdev",  "noauto",      "auto",
-		"nofail",   "nouser",   "allow_other", "default_permissions",
-		"noatime",  "relatime",
+		"rw",       "dev",     "suid",        "exec",
+		"defaults", "_netdev", "noauto",      "auto",
+		"nofail",   "nouser",  "allow_other", "default_permissions",
+		"relatime",
 	};
 	size_t i;
 
@@ -61,9 +63,11 @@ static void parse_mount_option(struct options *o, char *s)
 		r->persistent = true;
 	} else if (str_eq(s, "ro")) {
 		r->readonly = true;
+	} else if (str_eq(s, "noatime")) {
+		r->noatime = true;
 	} else if (!is_noise(s)) {
 		die(DAXFS_EXIT_USAGE,
-		    "unknown mount option '%s'; there are branch=, parent=, persist, ro",
+		    "unknown mount option '%s'; there are branch=, parent=, persist, ro, noatime",
 		    s);
 	}
 }
@@ -111,11 +115,13 @@ void options_parse(struct options *o, int argc, char **argv)
 	const char *list = NULL, *level = "info", *format = "text";
 	const struct opt opts[] = {
 		{ 'o', "options", OPT_STR, &list, "OPTIONS",
-		  "branch=NAME, parent=NAME, persist, ro; separated by commas" },
+		  "branch=NAME, parent=NAME, persist, ro, noatime; by commas" },
 		{ 'f', "foreground", OPT_FLAG, &o->foreground, NULL,
 		  "stay in the foreground until the mount is gone" },
 		{ 0, "control-only", OPT_FLAG, &o->control_only, NULL,
 		  "mount nothing; serve the control socket until SIGTERM" },
+		{ 0, "sync-interval", OPT_UINT, &o->sync_seconds, "SECONDS",
+		  "make what was written durable so often; 0: never [5]" },
 		{ 0, "state", OPT_STR, &o->request.state, "DIR",
 		  "where control sockets are [$DAXFS_STATE or /run/daxfs]" },
 		{ 0, "log-level", OPT_STR, &level, "LEVEL",
@@ -142,7 +148,7 @@ void options_parse(struct options *o, int argc, char **argv)
 	};
 	int n;
 
-	*o = (struct options){ 0 };
+	*o = (struct options){ .sync_seconds = SYNC_SECONDS };
 	n = opts_parse(&usage, argc, argv);
 	if (n != (o->control_only ? 1 : 2))
 		die(DAXFS_EXIT_USAGE, "%s",

@@ -9,6 +9,7 @@ struct options {
 	struct mount_request request;
 	bool control_only;
 	bool foreground;
+	unsigned sync_seconds;
 	const char *log_file;
 	enum log_level level;
 	enum log_format format;

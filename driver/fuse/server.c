@@ -66,7 +66,7 @@ static int open_region(struct server *srv, const char *path, const char *state,
 	return rc;
 }
 
-static int start_threads(struct server *srv)
+static int start_threads(struct server *srv, unsigned sync_seconds)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned workers = cores > MIN_WORKERS ? (unsigned)cores : MIN_WORKERS;
@@ -76,22 +76,26 @@ static int start_threads(struct server *srv)
 	if (srv->wake_fd < 0)
 		return -errno;
 	rc = loop_new(workers, &srv->loop);
-	return rc ? rc : notifier_new(&srv->notifier);
+	if (!rc)
+		rc = notifier_new(&srv->notifier);
+	if (!rc && sync_seconds)
+		rc = syncer_new(srv->region, sync_seconds, &srv->syncer);
+	return rc;
 }
 
-int server_start(struct server *srv, const char *region, const char *state,
-		 bool control_only, struct daxfs_message *msg)
+int server_start(struct server *srv, const struct server_options *o,
+		 struct daxfs_message *msg)
 {
 	int rc;
 
-	*srv = (struct server){ .control_only = control_only };
+	*srv = (struct server){ .control_only = o->control_only };
 	srv->file.fd = srv->wake_fd = -1;
 	pthread_mutex_init(&srv->mount_lock, NULL);
 	pthread_mutex_init(&srv->table_lock, NULL);
 	pthread_cond_init(&srv->mount_gone, NULL);
-	rc = open_region(srv, region, state, msg);
+	rc = open_region(srv, o->region, o->state, msg);
 	if (!rc) {
-		rc = start_threads(srv);
+		rc = start_threads(srv, o->sync_seconds);
 		if (rc)
 			snprintf(msg->text, sizeof(msg->text),
 				 "cannot start: %s", log_err(-rc));
@@ -171,6 +175,7 @@ void server_stop(struct server *srv)
 	notifier_free(srv->notifier);
 	loop_free(srv->loop);
 	mount_end_all(srv);
+	syncer_free(srv->syncer);
 	if (srv->region) {
 		rc = daxfs_region_sync(srv->region);
 		if (rc && rc != -EROFS)

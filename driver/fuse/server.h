@@ -4,8 +4,8 @@
  * branch.
  *
  * Threads: the main thread (signals, the end of mounts), workers (loop.c: FUSE
- * requests of all mounts), one notifier (notify.c: invalidation), and the
- * control socket's (control.c). Workers never wait for another thread and never
+ * requests of all mounts), one notifier (notify.c: invalidation), one that
+ * syncs now and then (sync.c), and the control socket's (control.c). Workers never wait for another thread and never
  * look at a path, so a request on one of our own mounts is always answered.
  *
  * The region and branch of a mount can be read from /proc/self/mountinfo: the
@@ -34,6 +34,7 @@
 
 struct loop;
 struct notifier;
+struct syncer;
 struct varlink_server;
 
 /* A place where a mount was put; later binds by others are not known here. */
@@ -53,15 +54,17 @@ struct mount {
 	char name[DAXFS_BRANCH_NAME_MAX + 1];
 	bool is_main;
 	bool readonly; /* the superblock */
+	bool noatime;  /* reading changes no times */
+	u64 uncapped;  /* atomic: inode whose capabilities went last, or 0 */
 	bool attached; /* was visible once; mount_lock */
 	bool keep;     /* do not drop the branch; mount_lock */
 	bool armed;    /* atomic: hands the mount from worker to worker */
-	bool killpriv; /* the kernel leaves clearing of setuid & co. to us */
 	int fd;        /* /dev/fuse, owned by se */
 	struct fuse_session *se;
 	sem_t ready; /* posted when FUSE_INIT was answered */
 	int init_error;
 	u64 init_unique;
+	uint32_t init_flags; /* FUSE_* that libfuse lacks, in use */
 	unsigned dev_major, dev_minor;
 	struct mount_point *points; /* mount_lock */
 	/*
@@ -94,6 +97,7 @@ struct server {
 
 	struct loop *loop;
 	struct notifier *notifier;
+	struct syncer *syncer;
 	struct varlink_server *control;
 	pthread_t control_thread;
 	bool control_running;
@@ -108,12 +112,19 @@ struct server {
 __attribute__((format(printf, 3, 4))) int
 message_fail(struct daxfs_message *msg, int err, const char *fmt, ...);
 
+struct server_options {
+	const char *region;
+	const char *state;     /* where control sockets are, NULL: as usual */
+	unsigned sync_seconds; /* 0: sync when told only */
+	bool control_only;
+};
+
 /*
  * Open the region and start all threads. On failure msg says why;
  * -EWOULDBLOCK: another process has the region.
  */
-int server_start(struct server *srv, const char *region, const char *state,
-		 bool control_only, struct daxfs_message *msg);
+int server_start(struct server *srv, const struct server_options *o,
+		 struct daxfs_message *msg);
 /* Serve until SIGTERM, or until the last mount is gone. 0 or -errno. */
 int server_run(struct server *srv);
 void server_stop(struct server *srv);
@@ -122,8 +133,9 @@ void server_signals(sigset_t *set);
 
 /* ---- mount.c: server->mount_lock is taken by these ---- */
 
+/* BRANCHES_MOUNT_* */
 int mount_branch(struct server *srv, const char *branch, const char *path,
-		 bool readonly, struct daxfs_message *msg);
+		 unsigned flags, struct daxfs_message *msg);
 int mount_detach(struct server *srv, const char *path, bool keep,
 		 struct daxfs_message *msg);
 int mount_detach_branch(struct server *srv, const char *branch);
@@ -149,10 +161,10 @@ struct mount *mount_of(struct server *srv, struct daxfs_branch *b);
 
 /*
  * A superblock for the /dev/fuse descriptor, or the one that it has already, as
- * a detached mount: its descriptor or -errno.
+ * a detached mount with MOUNT_ATTR_*: its descriptor or -errno.
  */
 int attach_open(int fuse_fd, const char *source, bool sb_readonly,
-		bool mount_readonly, struct daxfs_message *msg);
+		unsigned attrs, struct daxfs_message *msg);
 /* Put a detached mount in place; *mnt_id tells it from others. */
 int attach_move(int mnt_fd, const char *path, u64 *mnt_id,
 		struct daxfs_message *msg);
@@ -175,8 +187,6 @@ int loop_add(struct loop *l, struct mount *m);
 void loop_free(struct loop *l); /* waits for the workers; NULL is fine */
 /* Wait until the requests that were taken from the queue so far are done. */
 void loop_settle(struct mount *m);
-/* In a request: does the FUSE_WRITE being served clear setuid and setgid? */
-bool loop_write_kills(void);
 
 /* ---- session.c ---- */
 
@@ -191,6 +201,13 @@ void notifier_invalidate(struct notifier *n, struct mount *m);
 /* Wait, at most a few seconds, until all queued work is done. */
 void notifier_drain(struct notifier *n);
 void notifier_free(struct notifier *n);
+
+/* ---- sync.c ---- */
+
+/* Sync the region every so many seconds, where something has changed. */
+int syncer_new(struct daxfs_region *region, unsigned seconds,
+	       struct syncer **out);
+void syncer_free(struct syncer *s); /* NULL is fine */
 
 /* ---- control.c ---- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libfuse's session of a mount. The descriptor is ours (loop.c reads it), so
- * replies come through here too: the answer to FUSE_INIT gets the one flag that
+ * replies come through here too: the answer to FUSE_INIT gets the flags that
  * libfuse 3.14 does not know.
  */
 #include <linux/fuse.h>
@@ -23,8 +23,7 @@ static ssize_t send_init(struct mount *m, int fd, struct iovec *iov, int count)
 	if (count == 2 && !h->error && iov[1].iov_len <= sizeof(out)) {
 		memcpy(&out, iov[1].iov_base, iov[1].iov_len);
 		v[1].iov_len = iov[1].iov_len;
-		if (m->killpriv)
-			out.flags |= FUSE_HANDLE_KILLPRIV_V2;
+		out.flags |= m->init_flags;
 		n = writev(fd, v, 2);
 	} else {
 		m->init_error = h->error ? -h->error : EPROTO;

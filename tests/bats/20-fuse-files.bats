@@ -324,9 +324,6 @@ listing() {
 	assert_output --partial "No such attribute"
 	run_x 1 setfattr -n nospace.a -v 1 mnt/f
 	assert_output --partial "not supported"
-	run_x 1 setfattr -n system.posix_acl_access mnt/f -v \
-		0x0200000001000600ffffffff04000400ffffffff20000400ffffffff
-	assert_output --partial "not supported"
 	finish
 }
 

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/falloc.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,6 +39,8 @@ static struct {
 	int fd[SIDES];
 	bool append;
 } files[OPEN_MAX_FILES];
+
+static bool tmpfile_works; /* FUSE has it from Linux 6.2 on */
 
 static char data[SIDES][FILE_SPAN + 70000];
 
@@ -215,6 +218,38 @@ static void do_mmap(int k)
 	}
 }
 
+static void do_fallocate(int k)
+{
+	/* All that FUSE and tmpfs both know. */
+	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE,
+				     FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+				     FALLOC_FL_KEEP_SIZE |
+					     FALLOC_FL_PUNCH_HOLE };
+	off_t off = (off_t)rnd(FILE_SPAN), len = (off_t)some_length();
+	int mode = modes[rnd(4)];
+
+	snprintf(doing, sizeof(doing), "fallocate %d mode %d [%lld, +%lld)", k,
+		 mode, (long long)off, (long long)len);
+	EACH("fallocate", fallocate(files[k].fd[i], mode, off, len));
+}
+
+static void do_copy(int from)
+{
+	int to = (int)rnd(OPEN_MAX_FILES);
+	off_t in = (off_t)rnd(FILE_SPAN), out = (off_t)rnd(FILE_SPAN);
+	size_t len = some_length();
+
+	if (files[to].fd[0] < 0)
+		return;
+	snprintf(doing, sizeof(doing), "copy %zu from %d at %lld to %d at %lld",
+		 len, from, (long long)in, to, (long long)out);
+	EACH("copy_file_range", ({
+		     off_t a = in, b = out;
+		     copy_file_range(files[from].fd[i], &a, files[to].fd[i], &b,
+				     len, 0);
+	     }));
+}
+
 static void do_with_file(void)
 {
 	int k = (int)rnd(OPEN_MAX_FILES);
@@ -222,11 +257,17 @@ static void do_with_file(void)
 
 	if (files[k].fd[0] < 0)
 		return;
-	switch (rnd(8)) {
+	switch (rnd(10)) {
 	case 0:
 	case 1:
 	case 2:
 		do_write(k);
+		break;
+	case 6:
+		do_fallocate(k);
+		break;
+	case 7:
+		do_copy(k);
 		break;
 	case 3:
 		do_mmap(k);
@@ -282,6 +323,65 @@ static void do_xattr(const char *path)
 	n = EACH("getxattr", lgetxattr(proc[i], name, buf[i], sizeof(buf[i])));
 	if (n > 0 && memcmp(buf[0], buf[1], (size_t)n))
 		die("the value differs");
+}
+
+/* Set, or remove, an ACL with a user, and look at it. */
+static void do_acl(const char *path)
+{
+	const char *name =
+		rnd(2) ? "system.posix_acl_access" : "system.posix_acl_default";
+	/* Owner, a user, the group, the mask, others. */
+	static const uint16_t tags[] = { 1, 2, 4, 16, 32 };
+	struct {
+		uint32_t version;
+		struct {
+			uint16_t tag, perm;
+			uint32_t id;
+		} e[5];
+	} acl = { .version = 2 };
+	char proc[SIDES][600], buf[SIDES][100];
+	bool remove = !rnd(4);
+	int64_t n;
+
+	snprintf(doing, sizeof(doing), "%s of '%s'%s", name, path,
+		 remove ? ", removed" : "");
+	for (int j = 0; j < 5; j++) {
+		acl.e[j].tag = tags[j];
+		acl.e[j].perm = (uint16_t)rnd(8);
+		acl.e[j].id = tags[j] == 2 ? 1000 : UINT32_MAX;
+	}
+	for (int i = 0; i < SIDES; i++)
+		snprintf(proc[i], sizeof(proc[i]), "/proc/self/fd/%d/%s",
+			 root[i], path);
+	if (remove)
+		EACH("removexattr", lremovexattr(proc[i], name));
+	else
+		EACH("setxattr",
+		     lsetxattr(proc[i], name, &acl, sizeof(acl), 0));
+	n = EACH("getxattr", lgetxattr(proc[i], name, buf[i], sizeof(buf[i])));
+	if (n > 0 && memcmp(buf[0], buf[1], (size_t)n))
+		die("the ACL differs");
+}
+
+static void do_tmpfile(const char *dir, const char *path)
+{
+	int fd[SIDES];
+	char proc[64];
+
+	snprintf(doing, sizeof(doing), "O_TMPFILE in '%s', then '%s'", dir,
+		 path);
+	if (EACH("open",
+		 (fd[i] = openat(root[i], dir, O_TMPFILE | O_WRONLY | O_CLOEXEC,
+				 0666)) < 0
+			 ? -1
+			 : 0) < 0)
+		return;
+	EACH("write", write(fd[i], dir, strlen(dir)));
+	EACH("linkat", ({
+		     snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd[i]);
+		     linkat(AT_FDCWD, proc, root[i], path, AT_SYMLINK_FOLLOW);
+	     }));
+	EACH("close", close(fd[i]));
 }
 
 static int by_name(const void *a, const void *b)
@@ -382,7 +482,7 @@ static void do_with_paths(void)
 
 	some_path(p);
 	some_path(q);
-	switch (rnd(19)) {
+	switch (rnd(22)) {
 	case 0:
 	case 1:
 	case 2:
@@ -437,6 +537,14 @@ static void do_with_paths(void)
 		break;
 	case 17:
 		do_times(p);
+		break;
+	case 18:
+	case 19:
+		do_acl(p);
+		break;
+	case 20:
+		if (tmpfile_works)
+			do_tmpfile(p, q);
 		break;
 	default:
 		snprintf(doing, sizeof(doing), "list '%s'", p);
@@ -513,6 +621,10 @@ int main(int argc, char **argv)
 	steps = strtoul(argv[4], NULL, 0);
 	for (k = 0; k < OPEN_MAX_FILES; k++)
 		files[k].fd[0] = files[k].fd[1] = -1;
+	k = openat(root[1], ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	tmpfile_works = k >= 0;
+	if (k >= 0)
+		close(k);
 	umask(022);
 	strcpy(doing, "compare what is there");
 	compare_tree(".", 0);

@@ -1087,11 +1087,33 @@ static void test_readonly_region(void **state)
 	daxfs_branch_put(b);
 }
 
+/*
+ * A branch that was persistent when the last of its children ended stays: also
+ * when it is not persistent any more, and the region is opened anew.
+ */
+static void test_drop_not_later(void **state)
+{
+	struct daxfs_branch *b;
+
+	(void)state;
+	assert_int_equal(daxfs_branch_create(g.r, "b", "main",
+					     DAXFS_BRANCH_PERSISTENT),
+			 0);
+	assert_int_equal(daxfs_branch_create(g.r, "c", "b", 0), 0);
+	assert_int_equal(daxfs_branch_drop(g.r, "b"), -EBUSY);
+	assert_int_equal(daxfs_branch_delete(g.r, "c"), 0);
+	assert_int_equal(daxfs_branch_set_persistent(g.r, "b", false), 0);
+	reg_reopen(&g);
+	assert_int_equal(daxfs_branch_get(g.r, "b", &b), 0);
+	daxfs_branch_put(b);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(test_drop_not_later),
 		T(test_names),
 		T(test_main),
 		T(test_table_full),

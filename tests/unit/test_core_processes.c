@@ -30,6 +30,7 @@ struct contents {
 struct worker {
 	char branch[DAXFS_BRANCH_NAME_MAX + 1]; /* "": it uses none */
 	struct contents now, next; /* before and after an operation */
+	bool known;                /* what the branch had when it began */
 	u32 round;
 	u64 operations, ended, kills;
 };
@@ -76,28 +77,55 @@ static size_t bytes_of(u64 stamp, u8 *out)
 	return len;
 }
 
+static bool interrupted; /* by a commit */
+
 static bool slot_is(struct daxfs_branch *b, u32 slot, u64 stamp)
 {
 	char name[8];
 	struct daxfs_attr a;
 	size_t len;
+	ssize_t n;
 	int rc;
 
 	snprintf(name, sizeof(name), "s%u", slot);
 	rc = daxfs_lookup(b, ROOT, name, strlen(name), &a);
+	interrupted |= rc == -ESTALE;
 	if (!stamp)
 		return rc == -ENOENT;
 	len = bytes_of(stamp, buf);
-	return !rc && a.size == len &&
-	       daxfs_read(b, a.ino, back, sizeof(back), 0) == (ssize_t)len &&
-	       !memcmp(buf, back, len);
+	if (rc || a.size != len)
+		return false;
+	n = daxfs_read(b, a.ino, back, sizeof(back), 0);
+	interrupted |= n == -ESTALE;
+	return n == (ssize_t)len && !memcmp(buf, back, len);
 }
 
-static bool branch_is(struct daxfs_branch *b, const struct contents *c)
+static bool shows(struct daxfs_branch *b, const struct contents *c)
 {
 	for (u32 i = 0; i < SLOTS; i++)
 		if (!slot_is(b, i, c->stamp[i]))
 			return false;
+	return true;
+}
+
+/*
+ * While another process commits all branches answer ESTALE; where it is killed
+ * then, those that live on answer again.
+ */
+static bool branch_is(struct daxfs_branch *b, const struct contents *c)
+{
+	double end = seconds() + 1;
+
+	interrupted = false;
+	while (!shows(b, c)) {
+		if (!interrupted)
+			return false;
+		while (daxfs_branch_status(b) && seconds() < end)
+			usleep(1000);
+		if (daxfs_branch_status(b))
+			return false;
+		interrupted = false;
+	}
 	return true;
 }
 
@@ -232,6 +260,7 @@ static int start_branch(struct self *s)
 		return rc;
 	/* a main that was committed has contents of its own: look */
 	w->now = w->next = c;
+	w->known = false;
 	snprintf(w->branch, sizeof(w->branch), "%s", name);
 	return 0;
 }
@@ -316,7 +345,9 @@ static void look_back(struct self *s)
 	if (rc)
 		failed("worker %u: cannot use %s again: %d", s->number,
 		       w->branch, rc);
-	if (branch_is(b, &w->next))
+	if (!w->known)
+		learn(s, b);
+	else if (branch_is(b, &w->next))
 		w->now = w->next;
 	else if (!branch_is(b, &w->now) && !daxfs_branch_status(b))
 		failed("worker %u: branch %s is neither as before nor as after",
@@ -336,6 +367,7 @@ static void work_on(struct self *s)
 		return;
 	}
 	learn(s, b);
+	s->w->known = true;
 	while (n-- && !rc)
 		rc = operate(s, b);
 	if (gone(rc))

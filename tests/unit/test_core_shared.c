@@ -442,13 +442,157 @@ static void test_segments(void **state)
 	assert_int_equal(after.segments_free, before.segments_free);
 }
 
+static struct daxfs_coord *coord_of(void)
+{
+	return (struct daxfs_coord *)(mem.base + DAXFS_COORD_OFFSET);
+}
+
+static struct daxfs_super *super_of(void)
+{
+	return (struct daxfs_super *)mem.base;
+}
+
+static u64 id_of(struct side *s, const char *name)
+{
+	struct daxfs_branch_info info;
+	struct daxfs_branch *br = use(s, name);
+
+	assert_int_equal(daxfs_branch_info(br, &info), 0);
+	daxfs_branch_put(br);
+	return info.id;
+}
+
+/*
+ * a dies in the middle of a commit, and who comes next is somebody who has only
+ * just come, or b: either ends it.
+ */
+static void dies_in_commit(bool joins)
+{
+	struct daxfs_coord *c = coord_of();
+	struct daxfs_branch *x, *m;
+	struct side *s = &b;
+	u64 id, who;
+
+	assert_int_equal(daxfs_branch_create(a.r, "x", "main", 0), 0);
+	assert_int_equal(daxfs_branch_create(b.r, "y", "main", 0), 0);
+	x = use(&a, "x");
+	put_file(x, "f", 7, 50000);
+	id = id_of(&a, "x");
+	poll_stop(&b);
+	poll_stop(&a);
+	who = le64toh(c->instances[a.slot].id);
+	c->lease = htole64(DAXFS_LEASE(who, 77));
+	c->intent = htole64(id);
+	c->generation = htole64(le64toh(c->generation) + 1);
+	super_of()->commit_sequence =
+		htole64(le64toh(super_of()->commit_sequence) + 1);
+	super_of()->commit_branch = htole64(id);
+	side_kill(&a);
+	if (joins) {
+		if (side_open(&a))
+			fail_msg("join: %s", a.msg.text);
+		s = &a;
+	}
+	m = use(s, "main");
+	assert_true(has_file(m, "f", 7, 50000));
+	daxfs_branch_put(m);
+	assert_false(listed(s, "x"));
+	assert_false(listed(s, "y"));
+	assert_true(super_of()->commit_branch == 0);
+	poll_start(&b);
+	m = use(&b, "main");
+	assert_true(has_file(m, "f", 7, 50000));
+	daxfs_branch_put(m);
+}
+
+static void test_dies_in_commit(void **state)
+{
+	(void)state;
+	dies_in_commit(true);
+}
+
+static void test_dies_in_commit_of_two(void **state)
+{
+	(void)state;
+	dies_in_commit(false);
+}
+
+/* The counters on media are behind, as after a loss of power. */
+static void test_counters(void **state)
+{
+	struct daxfs_branch *x;
+	char name[16];
+
+	(void)state;
+	assert_int_equal(daxfs_branch_create(a.r, "x", "main", 0), 0);
+	assert_int_equal(daxfs_branch_create(a.r, "y", "main", 0), 0);
+	x = use(&a, "x");
+	put_file(x, "f", 1, 50000);
+	daxfs_branch_put(x);
+	x = use(&a, "y");
+	put_file(x, "f", 1, 50000);
+	daxfs_branch_put(x);
+	side_close(&a);
+	side_close(&b);
+	super_of()->next_branch_id = htole64(2);
+	super_of()->next_segment_order = htole64(1);
+	assert_int_equal(side_open(&a), 0);
+	assert_int_equal(side_open(&b), 0);
+	assert_int_equal(daxfs_branch_create(b.r, "z", "main", 0), 0);
+	assert_true(listed(&a, "z"));
+	assert_true(id_of(&b, "z") > id_of(&b, "y"));
+	x = use(&b, "y");
+	/* more than what is left of the log's last segment */
+	for (u32 i = 0; i < 400; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		put_file(x, name, (u8)i, 100);
+	}
+	daxfs_branch_put(x);
+	x = use(&a, "y");
+	for (u32 i = 0; i < 400; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		assert_true(has_file(x, name, (u8)i, 100));
+	}
+	daxfs_branch_put(x);
+}
+
+/* A deadline that nobody can have set keeps nobody waiting. */
+static void test_wild_deadline(void **state)
+{
+	struct daxfs_instance *i = coord_of()->instances;
+	double start = seconds();
+
+	(void)state;
+	side_close(&a);
+	side_close(&b);
+	i[5].id = htole64(99);
+	i[5].open = htole64(1);
+	i[5].deadline_ns = htole64(~0ull);
+	coord_of()->lease = htole64(DAXFS_LEASE(99, 1));
+	blind = true;
+	assert_int_equal(side_open(&a), 0);
+	assert_int_equal(daxfs_branch_create(a.r, "x", "main", 0), 0);
+	side_close(&a);
+	blind = false;
+	assert_true(seconds() < start + 10);
+	assert_int_equal(side_open(&a), 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_take_turns), T(test_children),    T(test_commit),
-		T(test_death),      T(test_alone_again), T(test_segments),
+		T(test_take_turns),
+		T(test_children),
+		T(test_commit),
+		T(test_death),
+		T(test_alone_again),
+		T(test_segments),
 		T(test_deadline),
+		T(test_dies_in_commit),
+		T(test_dies_in_commit_of_two),
+		T(test_counters),
+		T(test_wild_deadline),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,34 +7,41 @@
  */
 #include "core_util.h"
 
+#include <pthread.h>
+#include <unistd.h>
+
 #define SIZE (8 * MB)
 #define LINE 64u
 
 static const u8 boots[2][16] = { "first boot", "second boot" };
 
 struct disk {
-	struct mem mem;   /* what the engine sees */
-	u8 *synced;       /* what is durable */
-	bool fails;       /* syncs do */
-	u64 syncs, bytes; /* counted */
+	struct mem mem;              /* what the engine sees */
+	u8 *synced;                  /* what is durable */
+	bool fails;                  /* syncs do */
+	u64 syncs, bytes;            /* counted */
+	int (*hook)(struct disk *d); /* in each sync, first */
 	struct daxfs_region *r;
 	struct daxfs_message msg;
 };
 
 static u64 seed;
+static pthread_mutex_t disk_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int disk_sync(void *priv, const struct daxfs_range *v, u32 count)
 {
 	struct disk *d = priv;
 
-	if (d->fails)
+	if (d->fails || (d->hook && d->hook(d)))
 		return -EIO;
+	pthread_mutex_lock(&disk_lock);
 	d->syncs++;
 	for (u32 i = 0; i < count; i++) {
 		assert_true(v[i].off + v[i].len <= SIZE);
 		memcpy(d->synced + v[i].off, d->mem.base + v[i].off, v[i].len);
 		d->bytes += v[i].len;
 	}
+	pthread_mutex_unlock(&disk_lock);
 	return 0;
 }
 
@@ -508,6 +515,243 @@ static void test_sync_cost(void **state)
 	disk_free(&d);
 }
 
+/* ---- Several threads ------------------------------------------------------------ */
+
+/* Who runs, and how many syncs it has begun. */
+static __thread char role;
+static __thread u32 nth;
+
+static struct {
+	struct disk d;
+	pthread_t thread[3];
+	struct daxfs_branch *b, *x;
+	int rc[3];
+	int step; /* atomic */
+} race;
+
+static void step_to(int step)
+{
+	__atomic_store_n(&race.step, step, __ATOMIC_RELEASE);
+}
+
+/* Or until it is clear that it does not come. */
+static bool wait_step(int step, double most)
+{
+	double end = seconds() + most;
+
+	while (__atomic_load_n(&race.step, __ATOMIC_ACQUIRE) < step &&
+	       seconds() < end)
+		usleep(100);
+	return __atomic_load_n(&race.step, __ATOMIC_ACQUIRE) >= step;
+}
+
+static void wait_stale(struct daxfs_branch *b)
+{
+	double end = seconds() + 5;
+
+	while (!daxfs_branch_status(b) && seconds() < end)
+		usleep(100);
+}
+
+static void *child_sync_main(void *arg)
+{
+	(void)arg;
+	race.rc[1] = daxfs_fsync(race.x, ROOT);
+	step_to(2);
+	return NULL;
+}
+
+/* In the parent's sync: the child's must wait for it. */
+static int child_sync_hook(struct disk *d)
+{
+	(void)d;
+	if (role != 'p' || nth++)
+		return 0;
+	pthread_create(&race.thread[1], NULL, child_sync_main, NULL);
+	assert_false(wait_step(2, 0.2));
+	return 0;
+}
+
+static void test_child_waits(void **state)
+{
+	struct disk *d = &race.d;
+
+	(void)state;
+	memset(&race, 0, sizeof(race));
+	disk_new(d);
+	assert_int_equal(daxfs_branch_create(d->r, "p", "main", 0), 0);
+	changes(d, "p", 30);
+	assert_int_equal(daxfs_branch_create(d->r, "x", "p", 0), 0);
+	changes(d, "x", 30);
+	race.b = get(d, "p");
+	race.x = get(d, "x");
+	d->hook = child_sync_hook;
+	role = 'p';
+	nth = 0;
+	assert_int_equal(daxfs_fsync(race.b, ROOT), 0);
+	role = 0;
+	pthread_join(race.thread[1], NULL);
+	assert_int_equal(race.rc[1], 0);
+	daxfs_branch_put(race.b);
+	daxfs_branch_put(race.x);
+	d->hook = NULL;
+	disk_free(d);
+}
+
+/*
+ * A commit that finds the branch in the middle of an fsync: c commits b, f syncs
+ * b, and t holds the branch table until f is in the middle.
+ */
+static void *commit_main(void *arg)
+{
+	(void)arg;
+	role = 'c';
+	race.rc[0] = daxfs_branch_commit(race.d.r, "b", &race.d.msg);
+	return NULL;
+}
+
+static void *fsync_main(void *arg)
+{
+	(void)arg;
+	role = 'f';
+	race.rc[1] = daxfs_fsync(race.b, ROOT);
+	return NULL;
+}
+
+static void *table_main(void *arg)
+{
+	(void)arg;
+	role = 't';
+	race.rc[2] = daxfs_branch_seal(race.d.r, "x");
+	return NULL;
+}
+
+static bool commit_fails;
+
+static int commit_hook(struct disk *d)
+{
+	(void)d;
+	nth++;
+	if (role == 'c' && nth == 2) {
+		for (int i = 0; i < 10; i++)
+			change(race.b);
+		pthread_create(&race.thread[1], NULL, fsync_main, NULL);
+		pthread_create(&race.thread[2], NULL, table_main, NULL);
+		wait_step(1, 5);
+	} else if (role == 'c' && nth > 2 && commit_fails) {
+		return -EIO;
+	} else if (role == 't' && nth == 2) {
+		for (int i = 0; i < 10; i++)
+			change(race.x);
+	} else if (role == 't' && nth == 3) {
+		step_to(1);
+		wait_step(2, 5);
+		return -EIO;
+	} else if (role == 'f' && nth == 1) {
+		step_to(2);
+		wait_stale(race.b);
+	}
+	return 0;
+}
+
+static void commit_in_fsync(bool fails)
+{
+	struct disk *d = &race.d;
+	u64 want;
+
+	memset(&race, 0, sizeof(race));
+	commit_fails = fails;
+	disk_new(d);
+	assert_int_equal(daxfs_branch_create(d->r, "b", "main", 0), 0);
+	assert_int_equal(daxfs_branch_create(d->r, "x", "main", 0), 0);
+	changes(d, "b", 30);
+	changes(d, "x", 30);
+	race.b = get(d, "b");
+	race.x = get(d, "x");
+	d->hook = commit_hook;
+	pthread_create(&race.thread[0], NULL, commit_main, NULL);
+	for (int i = 0; i < 3; i++) {
+		wait_step(1, 5);
+		pthread_join(race.thread[i], NULL);
+	}
+	d->hook = NULL;
+	assert_int_equal(race.rc[0], fails ? -EIO : 0);
+	assert_int_equal(race.rc[2], -EIO);
+	if (fails)
+		assert_int_equal(daxfs_fsync(race.b, ROOT), 0);
+	want = digest_of(d, fails ? "b" : "main");
+	daxfs_branch_put(race.b);
+	daxfs_branch_put(race.x);
+	reopen_after_power(d, 0);
+	assert_true(digest_of(d, fails ? "b" : "main") == want);
+	check_no_leak(d);
+	disk_free(d);
+}
+
+static void test_commit_in_fsync(void **state)
+{
+	(void)state;
+	commit_in_fsync(false);
+	commit_in_fsync(true);
+}
+
+/* ---- What the superblock says is not needed ------------------------------------- */
+
+/* An order below log_start would make the next log one that compaction left. */
+static void test_orders(void **state)
+{
+	struct daxfs_branch_entry *e;
+	struct disk d;
+	u64 want;
+
+	(void)state;
+	disk_new(&d);
+	assert_int_equal(daxfs_branch_create(d.r, "b", "main", 0), 0);
+	assert_int_equal(daxfs_region_sync(d.r), 0);
+	/* a log that compaction has emptied, its number not in the superblock */
+	e = (struct daxfs_branch_entry *)(d.mem.base + 0x1000);
+	while (strcmp(e->name, "b") != 0)
+		e++;
+	e->log_start = htole64(1000);
+	memcpy(d.synced, d.mem.base, SIZE);
+	reopen_after_power(&d, 0);
+	changes(&d, "b", 20);
+	fsync_branch(&d, "b");
+	want = digest_of(&d, "b");
+	reopen_after_power(&d, 0);
+	assert_true(digest_of(&d, "b") == want);
+	disk_free(&d);
+}
+
+/* A region that gets its segments while open is in use from then on. */
+static void test_upgrade(void **state)
+{
+	struct daxfs_super *sb;
+	struct disk d;
+	u64 want;
+
+	(void)state;
+	for (u32 i = 0; i < 10; i++) {
+		disk_new(&d);
+		daxfs_region_close(d.r);
+		sb = (struct daxfs_super *)d.mem.base;
+		sb->feature_incompat = 0;
+		sb->super_crc = 0;
+		sb->active_branches = 0;
+		memset(d.mem.base + 0x1000, 0, 64 * 128);
+		memcpy(d.synced, d.mem.base, SIZE);
+		assert_int_equal(disk_open(&d, 0), 0);
+		assert_int_equal(daxfs_branch_create(d.r, "b", "main", 0), 0);
+		changes(&d, "b", 20);
+		fsync_branch(&d, "b");
+		want = digest_of(&d, "b");
+		changes(&d, "b", 60);
+		reopen_after_power(&d, i * 10);
+		assert_true(digest_of(&d, "b") == want);
+		disk_free(&d);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -519,6 +763,10 @@ int main(void)
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_sync_fails),
 		cmocka_unit_test(test_sync_cost),
+		cmocka_unit_test(test_child_waits),
+		cmocka_unit_test(test_commit_in_fsync),
+		cmocka_unit_test(test_orders),
+		cmocka_unit_test(test_upgrade),
 	};
 
 	seed = env_number("DAXFS_SEED", 1);

@@ -6,10 +6,10 @@
 
 META=linux-image-amd64
 MODULES=(virtio_pci virtio_blk crc32c_generic ext4 overlay fuse nd_e820 nd_pmem)
-PACKAGES=(attr bats bats-assert bats-file bats-support busybox-static containerd
-	e2fsprogs fuse3 git groff-base jq libcap2-bin libfuse3-3 libinih1 libjson-c5
-	libnghttp2-14 libpcre2-8-0 libprotobuf-c1 libsqlite3-0 linux-libc-dev mawk
-	mount procps psmisc runc sqlite3)
+PACKAGES=(acl attr bats bats-assert bats-file bats-support busybox-static
+	containerd e2fsprogs fuse3 git groff-base jq libcap2-bin libfuse3-3
+	libinih1 libjson-c5 libnghttp2-14 libpcre2-8-0 libprotobuf-c1
+	libsqlite3-0 linux-libc-dev mawk mount procps psmisc runc sqlite3)
 
 # The versioned package that the metapackage stands for; empty if apt does not
 # know.
