@@ -6,7 +6,7 @@ void branch_end(struct daxfs_branch *b, struct ended *e)
 {
 	/* before the lock, which busy users would go on taking */
 	port_store(&b->ended, 1);
-	change_begin(b);
+	change_hold(b);
 	port_write_lock(&b->lock);
 	view_drop(&b->view);
 	view_init(&b->view);
@@ -17,7 +17,7 @@ void branch_end(struct daxfs_branch *b, struct ended *e)
 	b->gone = true;
 	b->parent = NULL;
 	port_write_unlock(&b->lock);
-	change_end(b);
+	change_release(b);
 	branch_remove(b);
 	b->hash_next = e->first;
 	e->first = b;
@@ -104,6 +104,18 @@ static void drop(struct daxfs_region *r, struct daxfs_branch *b,
 	} while (unwanted(b) && !branch_others(b));
 }
 
+/* Others may be reading a sealed branch: nobody is, while all stand still. */
+static int delete_sealed(struct daxfs_region *r, struct daxfs_branch *b,
+			 struct ended *e)
+{
+	int rc = coord_stand_still(r, b->id);
+
+	if (!rc)
+		drop(r, b, e);
+	coord_go_on(r);
+	return rc;
+}
+
 int daxfs_branch_delete(struct daxfs_region *r, const char *name)
 {
 	struct ended e = { NULL };
@@ -114,7 +126,9 @@ int daxfs_branch_delete(struct daxfs_region *r, const char *name)
 		return rc;
 	b = branch_find(r, name);
 	rc = branch_may_end(r, b);
-	if (!rc)
+	if (!rc && b->state == DAXFS_BRANCH_SEALED)
+		rc = delete_sealed(r, b, &e);
+	else if (!rc)
 		drop(r, b, &e);
 	table_leave(r);
 	ended_tell(r, &e);

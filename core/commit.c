@@ -41,11 +41,11 @@ static int sync_chain(struct daxfs_region *r, struct daxfs_branch *leaf)
 	for (struct daxfs_branch *b = leaf; b != r->main && !rc;
 	     b = b->parent) {
 		port_lock(&b->sync_lock);
-		change_begin(b);
+		change_hold(b);
 		rc = branch_sync_held(b);
 		if (!rc)
 			space_reclaim(b, b->phase);
-		change_end(b);
+		change_release(b);
 		port_unlock(&b->sync_lock);
 	}
 	return rc;
@@ -159,17 +159,15 @@ static void drop_replaced(struct daxfs_branch *main, struct daxfs_branch *leaf)
 
 /*
  * Inodes without names could be freed by nobody once they are main's. This may
- * fail, and nobody is harmed then; on success nobody can make more of them.
+ * fail, and nobody is harmed then.
  */
 static int close_leaf(struct daxfs_branch *leaf)
 {
 	int rc;
 
-	change_begin(leaf);
+	change_hold(leaf);
 	rc = evict_orphans(leaf);
-	if (!rc)
-		port_store(&leaf->ended, 1);
-	change_end(leaf);
+	change_release(leaf);
 	return rc;
 }
 
@@ -179,7 +177,7 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 {
 	struct daxfs_branch *b, *next, *main = r->main;
 
-	change_begin(main);
+	change_hold(main);
 	port_write_lock(&main->lock);
 	for (b = leaf; b != main; b = b->parent) {
 		space_move(main, b);
@@ -197,7 +195,7 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 	/* its log is all that was ever committed: only here it can shrink */
 	if (!r->readonly)
 		log_compact(main);
-	change_end(main);
+	change_release(main);
 	for (b = r->first; b; b = next) {
 		u32 slot = b->slot;
 
@@ -212,11 +210,14 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 static int commit(struct daxfs_region *r, struct daxfs_branch *leaf,
 		  struct ended *e, struct daxfs_message *msg)
 {
-	int rc = close_leaf(leaf);
+	int rc;
 
-	if (rc)
-		return rc;
 	branches_quiesce(r);
+	rc = close_leaf(leaf);
+	if (rc) {
+		branches_resume(r);
+		return rc;
+	}
 	rc = sync_chain(r, leaf);
 	if (!rc)
 		rc = coord_stand_still(r, leaf->id);
@@ -244,9 +245,9 @@ static int commit(struct daxfs_region *r, struct daxfs_branch *leaf,
 		space_scavenge(r);
 	if (!rc && r->durable)
 		(void)settle(r); /* else with the next sync */
-	r->quiet = false;
 	r->seen_commit = le64_to_cpu(r->sb->commit_sequence);
 	coord_go_on(r);
+	branches_resume(r);
 	return rc;
 }
 

@@ -106,7 +106,7 @@ void table_changed(struct daxfs_region *r)
 static void table_broken(struct daxfs_region *r)
 {
 	for (u32 i = 0; i < DAXFS_INSTANCES; i++)
-		if (i != r->instance && coord(r)->instances[i].id &&
+		if (i != r->instance && port_load(&coord(r)->instances[i].id) &&
 		    !slot_lives(r, i))
 			port_store(&coord(r)->instances[i].id, 0);
 	r->scavenge = true;
@@ -122,7 +122,7 @@ static void answer_intent(struct daxfs_region *r)
 	if (!port_load(&c->intent) ||
 	    port_load(&myself(r)->still) == generation)
 		return;
-	branches_stop(r);
+	branches_quiesce(r);
 	port_store(&myself(r)->still, generation);
 }
 
@@ -138,7 +138,7 @@ static int take_table(struct daxfs_region *r, bool *broken)
 		heartbeat(r, LEASE_NS);
 		answer_intent(r);
 		/* who stands still has given his word until it is over */
-		if (!r->stopped && port_now_ns() > end)
+		if (!r->quiet && port_now_ns() > end)
 			return -EBUSY;
 		port_sleep_us(STEP_US);
 	}
@@ -438,6 +438,8 @@ int branch_use(struct daxfs_branch *b)
 			b->users--;
 			return -EBUSY;
 		}
+		/* who had it may have died while freeing segments */
+		b->r->scavenge |= broken;
 	}
 	rc = branch_load(b);
 	if (rc)

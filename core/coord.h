@@ -50,11 +50,11 @@ void coord_reset(struct daxfs_region *r);
 int coord_stand_still(struct daxfs_region *r, u64 id);
 void coord_go_on(struct daxfs_region *r);
 
-/* All branches but main answer ESTALE, and no operation is under way there. */
+/*
+ * No operation is under way on any branch, and none begins: they wait. Until
+ * branches_resume() in the same thread, which holds table_lock all the time.
+ */
 void branches_quiesce(struct daxfs_region *r);
-/* The same, and whoever reads main waits: for another instance's commit. */
-void branches_stop(struct daxfs_region *r);
-/* After either: those go on that have not ended. */
 void branches_resume(struct daxfs_region *r);
 
 /*

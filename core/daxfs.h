@@ -141,7 +141,7 @@ int daxfs_region_format(void *base, const struct daxfs_format_params *p,
  * daxfs_region_poll() several times a second, from a thread of its own. Any
  * call that uses the branch table may fail with EBUSY (another instance holds
  * the table and does not answer) or EIO (this one did not, and was given up).
- * A read-only backing cannot be shared (EINVAL); EUSERS: too many instances.
+ * A read-only backing, or a region without segments, cannot be shared (EINVAL); EUSERS: too many instances.
  */
 int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 		      struct daxfs_region **out, struct daxfs_message *msg);

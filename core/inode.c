@@ -23,6 +23,11 @@ int begin_read(struct daxfs_branch *b, u64 ino, struct dinode *out)
 	int rc;
 
 	port_read_lock(&b->lock);
+	while (port_load(&b->r->quiet)) {
+		port_read_unlock(&b->lock);
+		wait_quiet(b->r);
+		port_read_lock(&b->lock);
+	}
 	rc = branch_readable(b);
 	return rc ? rc : get_dinode(b, ino, out);
 }

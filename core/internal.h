@@ -188,9 +188,10 @@ struct daxfs_region {
 
 	/* Shared regions, coord.h; table_lock. */
 	bool shared;
-	bool table_changed;  /* others have to hear of it */
-	bool quiet, stopped; /* see branches_quiesce(), branches_stop() */
-	bool scavenge;       /* somebody died, and may have left segments */
+	bool table_changed; /* others have to hear of it */
+	bool quiet;         /* atomic; see branches_quiesce() */
+	port_mutex gate;    /* held while it is; below table_lock */
+	bool scavenge;      /* somebody died, and may have left segments */
 	u32 instance, instance_id; /* the slot, and what is in it */
 	u64 seen;                  /* atomic: generation of the table */
 	u64 seen_commit;           /* commit_sequence of main's view */
@@ -253,17 +254,40 @@ struct daxfs_branch {
 /* space.c: what was freed in a phase can be used again. */
 void space_reclaim(struct daxfs_branch *b, u32 phase);
 
-/* Around every operation that changes a branch. */
-static inline void change_begin(struct daxfs_branch *b)
+/* Around what the engine itself changes on a branch. */
+static inline void change_hold(struct daxfs_branch *b)
 {
 	port_lock(&b->change_lock);
 }
 
-static inline void change_end(struct daxfs_branch *b)
+static inline void change_release(struct daxfs_branch *b)
 {
 	if (!b->r->durable)
 		space_reclaim(b, b->phase);
 	port_unlock(&b->change_lock);
+}
+
+/* While a commit has all operations stand still: wait for its end. */
+static inline void wait_quiet(struct daxfs_region *r)
+{
+	port_lock(&r->gate);
+	port_unlock(&r->gate);
+}
+
+/* Around every operation that changes a branch. */
+static inline void change_begin(struct daxfs_branch *b)
+{
+	change_hold(b);
+	while (port_load(&b->r->quiet)) {
+		change_release(b);
+		wait_quiet(b->r);
+		change_hold(b);
+	}
+}
+
+static inline void change_end(struct daxfs_branch *b)
+{
+	change_release(b);
 }
 
 /*

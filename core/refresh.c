@@ -118,7 +118,7 @@ static void unload_one(struct daxfs_branch *b)
 {
 	/* a sync of the whole region may have it in its hands */
 	port_lock(&b->sync_lock);
-	change_begin(b);
+	change_hold(b);
 	port_write_lock(&b->lock);
 	view_drop(&b->view);
 	view_init(&b->view);
@@ -132,7 +132,7 @@ static void unload_one(struct daxfs_branch *b)
 	b->inodes = b->forgotten = 0;
 	b->compact_at = b->compacted = 0;
 	b->loaded = false;
-	change_end(b);
+	change_release(b);
 	port_unlock(&b->sync_lock);
 	if (b->parent)
 		b->parent->loaded_children--;
@@ -183,9 +183,9 @@ static void end_here(struct daxfs_region *r, struct daxfs_branch *b)
 	if (b->loaded && parent)
 		parent->loaded_children--;
 	port_store(&b->ended, 1);
-	change_begin(b);
+	change_hold(b);
 	space_forget(b);
-	change_end(b);
+	change_release(b);
 	branch_end(b, &r->ended);
 	if (parent)
 		port_store(&parent->children, parent->children - 1);
@@ -260,26 +260,14 @@ static int add_new(struct daxfs_region *r)
 	return rc;
 }
 
-static void stop_main(struct daxfs_region *r)
-{
-	change_begin(r->main);
-	port_write_lock(&r->main->lock);
-}
-
-static void resume_main(struct daxfs_region *r)
-{
-	port_write_unlock(&r->main->lock);
-	change_end(r->main);
-}
-
 /* A commit has made another main. */
 static int reload_main(struct daxfs_region *r)
 {
 	struct daxfs_branch *b = r->main;
 	int rc;
 
-	if (!r->stopped)
-		stop_main(r);
+	change_hold(b);
+	port_write_lock(&b->lock);
 	view_drop(&b->view);
 	view_init(&b->view);
 	space_forget(b);
@@ -290,8 +278,8 @@ static int reload_main(struct daxfs_region *r)
 	b->damaged = rc != 0;
 	if (!rc)
 		r->seen_commit = le64_to_cpu(r->sb->commit_sequence);
-	if (!r->stopped)
-		resume_main(r);
+	port_write_unlock(&b->lock);
+	change_release(b);
 	return rc;
 }
 
@@ -330,38 +318,23 @@ int branches_refresh(struct daxfs_region *r)
 
 void branches_quiesce(struct daxfs_region *r)
 {
-	struct daxfs_branch *b;
-
-	r->quiet = true;
-	for (b = r->first; b; b = b->next)
-		if (b != r->main)
-			port_store(&b->ended, 1);
-	for (b = r->first; b; b = b->next) {
-		if (b == r->main)
-			continue;
-		change_begin(b);
+	if (r->quiet)
+		return;
+	port_lock(&r->gate);
+	port_store(&r->quiet, true);
+	/* whoever takes these locks from here on sees that */
+	for (struct daxfs_branch *b = r->first; b; b = b->next) {
+		change_hold(b);
 		port_write_lock(&b->lock);
 		port_write_unlock(&b->lock);
-		change_end(b);
+		change_release(b);
 	}
-}
-
-void branches_stop(struct daxfs_region *r)
-{
-	if (!r->quiet)
-		branches_quiesce(r);
-	if (!r->stopped)
-		stop_main(r);
-	r->stopped = true;
 }
 
 void branches_resume(struct daxfs_region *r)
 {
-	if (r->quiet)
-		for (struct daxfs_branch *b = r->first; b; b = b->next)
-			port_store(&b->ended, 0);
-	r->quiet = false;
-	if (r->stopped)
-		resume_main(r);
-	r->stopped = false;
+	if (!r->quiet)
+		return;
+	port_store(&r->quiet, false);
+	port_unlock(&r->gate);
 }

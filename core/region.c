@@ -68,6 +68,7 @@ static void free_region(struct daxfs_region *r)
 	space_close(r);
 	base_release(&r->base);
 	port_mutex_destroy(&r->table_lock);
+	port_mutex_destroy(&r->gate);
 	port_mutex_destroy(&r->settle_lock);
 	port_mutex_destroy(&r->space_lock);
 	port_free(r);
@@ -130,6 +131,11 @@ static int join(struct daxfs_region *r, u32 flags, bool *first,
 	*first = true;
 	if (!(flags & DAXFS_OPEN_SHARED))
 		return 0;
+	if (!(r->sb->feature_incompat & cpu_to_le64(DAXFS_INCOMPAT_SEGMENTS)) ||
+	    (r->sb->feature_ro_compat & cpu_to_le64(~DAXFS_RO_COMPAT_KNOWN))) {
+		message(msg, "this kind of region cannot be shared");
+		return -EINVAL;
+	}
 	rc = coord_join(r, first);
 	if (rc == -EUSERS)
 		message(msg, "the region is open in %u places already",
@@ -153,6 +159,7 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 	if (!r)
 		return -ENOMEM;
 	port_mutex_init(&r->table_lock);
+	port_mutex_init(&r->gate);
 	port_mutex_init(&r->settle_lock);
 	port_mutex_init(&r->space_lock);
 	r->bk = *backing;

@@ -354,21 +354,25 @@ static int batch_begin(struct daxfs_branch *b, struct plan *p)
 	int rc = 0;
 
 	p->b = b;
-	change_begin(b);
-	if (!branch_readable(b))
+	change_hold(b);
+	p->stale = port_load(&b->r->quiet);
+	if (!p->stale && !branch_readable(b))
 		rc = plan_make(b, p);
-	change_end(b);
+	change_release(b);
 	return rc;
 }
 
 static void batch_mark(struct plan *p)
 {
-	change_begin(p->b);
-	p->stale = branch_readable(p->b) != 0;
+	const struct daxfs_branch *b = p->b;
+
+	change_hold(p->b);
+	if (p->any && (port_load(&b->r->quiet) || branch_readable(b)))
+		p->stale = true;
 	if (p->stale)
 		p->seg = NO_SEGMENT;
 	plan_mark(p);
-	change_end(p->b);
+	change_release(p->b);
 }
 
 /*
@@ -377,12 +381,12 @@ static void batch_mark(struct plan *p)
  */
 static int batch_end(struct plan *p, int rc)
 {
-	change_begin(p->b);
-	if (!rc && p->any && (p->stale || branch_readable(p->b)))
+	change_hold(p->b);
+	if (!rc && (p->stale || (p->any && branch_readable(p->b))))
 		rc = -ESTALE;
 	if (!p->b->gone)
 		plan_end(p, rc);
-	change_end(p->b);
+	change_release(p->b);
 	plan_free(p);
 	return rc;
 }
@@ -432,8 +436,11 @@ static int sync_some(struct daxfs_branch **v, u32 n)
 
 static int sync_one(struct daxfs_branch *b)
 {
-	int rc = sync_some(&b, 1);
+	int rc;
 
+	/* a commit may have stopped it that came to nothing */
+	while ((rc = sync_some(&b, 1)) == -ESTALE && !branch_readable(b))
+		wait_quiet(b->r);
 	return rc ? rc : branch_readable(b);
 }
 
@@ -452,7 +459,7 @@ static int unsynced_ancestors(struct daxfs_branch *b,
 	v = port_alloc((b->depth + 1ull) * sizeof(*v));
 	if (!v)
 		return -ENOMEM;
-	change_begin(b);
+	change_hold(b);
 	rc = branch_readable(b);
 	for (struct daxfs_branch *p = rc ? NULL : b->parent; p; p = p->parent) {
 		if (!port_load(&p->unsynced))
@@ -460,7 +467,7 @@ static int unsynced_ancestors(struct daxfs_branch *b,
 		port_fetch_add(&p->refs, 1);
 		v[n++] = p;
 	}
-	change_end(b);
+	change_release(b);
 	*out = v;
 	*count = n;
 	return rc;

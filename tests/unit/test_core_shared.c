@@ -306,6 +306,120 @@ static void test_commit(void **state)
 	daxfs_branch_put(m);
 }
 
+struct reader {
+	struct daxfs_branch *br;
+	u64 ino;
+	int stop; /* atomic */
+	u32 reads, bad, ended;
+};
+
+/* Reads one file, which is all ones, until the branch has ended. */
+static void *read_main(void *arg)
+{
+	struct reader *rd = arg;
+	u8 buf[50000];
+
+	while (!__atomic_load_n(&rd->stop, __ATOMIC_ACQUIRE)) {
+		ssize_t n = daxfs_read(rd->br, rd->ino, buf, sizeof(buf), 0);
+
+		if (n == -ESTALE) {
+			rd->ended++;
+			return NULL;
+		}
+		rd->bad += n != sizeof(buf) || buf[0] != 1 ||
+			   memcmp(buf, buf + 1, sizeof(buf) - 1) != 0;
+		rd->reads++;
+	}
+	return NULL;
+}
+
+/* One instance reads a sealed branch while the other deletes it. */
+static void test_delete_sealed(void **state)
+{
+	struct reader rd = { 0 };
+	struct daxfs_attr at;
+	struct daxfs_branch *x;
+	pthread_t t;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(daxfs_branch_create(a.r, "s", "main", 0), 0);
+		x = use(&a, "s");
+		put_file(x, "f", 1, 50000);
+		daxfs_branch_put(x);
+		assert_int_equal(daxfs_branch_seal(a.r, "s"), 0);
+		rd.br = use(&b, "s");
+		assert_int_equal(daxfs_lookup(rd.br, ROOT, "f", 1, &at), 0);
+		rd.ino = at.ino;
+		assert_int_equal(pthread_create(&t, NULL, read_main, &rd), 0);
+		usleep(2000);
+		assert_int_equal(daxfs_branch_delete(a.r, "s"), 0);
+		/* its space is somebody else's at once */
+		assert_int_equal(daxfs_branch_create(a.r, "n", "main", 0), 0);
+		x = use(&a, "n");
+		put_file(x, "f", 2, 900000);
+		daxfs_branch_put(x);
+		assert_int_equal(daxfs_branch_delete(a.r, "n"), 0);
+		pthread_join(t, NULL);
+		daxfs_branch_put(rd.br);
+	}
+	assert_true(rd.reads > 0);
+	assert_int_equal(rd.bad, 0);
+	assert_int_equal(rd.ended, 20);
+}
+
+/* Somebody takes the table's lease, asks all to stand still, and dies. */
+static void die_in_commit(u64 id)
+{
+	struct daxfs_coord *c = (void *)(mem.base + DAXFS_COORD_OFFSET);
+	const u32 slot = 9, who = 999;
+	u64 old;
+
+	__atomic_store_n(&c->instances[slot].id, who, __ATOMIC_RELEASE);
+	__atomic_store_n(&alive[slot], true, __ATOMIC_RELEASE);
+	do
+		old = __atomic_load_n(&c->lease, __ATOMIC_ACQUIRE);
+	while (DAXFS_LEASE_HOLDER(old) ||
+	       !__atomic_compare_exchange_n(&c->lease, &old,
+					    DAXFS_LEASE(who, old), false,
+					    __ATOMIC_ACQ_REL,
+					    __ATOMIC_ACQUIRE));
+	__atomic_fetch_add(&c->generation, 1, __ATOMIC_ACQ_REL);
+	__atomic_store_n(&c->intent, id, __ATOMIC_RELEASE);
+	usleep(20000);
+	__atomic_store_n(&alive[slot], false, __ATOMIC_RELEASE);
+	usleep(20000);
+}
+
+/* A commit that comes to nothing ends nothing, not even for a moment. */
+static void test_commit_fails(void **state)
+{
+	struct reader rd = { 0 };
+	struct daxfs_branch *x, *y;
+	struct daxfs_attr at;
+	pthread_t t;
+
+	(void)state;
+	assert_int_equal(daxfs_branch_create(a.r, "x", "main", 0), 0);
+	assert_int_equal(daxfs_branch_create(b.r, "y", "main", 0), 0);
+	y = use(&b, "y");
+	put_file(y, "f", 1, 50000);
+	assert_int_equal(daxfs_lookup(y, ROOT, "f", 1, &at), 0);
+	rd.br = y;
+	rd.ino = at.ino;
+	assert_int_equal(pthread_create(&t, NULL, read_main, &rd), 0);
+	for (int i = 0; i < 5; i++)
+		die_in_commit(77);
+	__atomic_store_n(&rd.stop, 1, __ATOMIC_RELEASE);
+	pthread_join(t, NULL);
+	assert_true(rd.reads > 0);
+	assert_int_equal(rd.bad + rd.ended, 0);
+	assert_int_equal(daxfs_branch_status(y), 0);
+	daxfs_branch_put(y);
+	x = use(&a, "x");
+	daxfs_branch_put(x);
+}
+
 /* Who has died holds nothing up, and what he did up to then is there. */
 static void test_death(void **state)
 {
@@ -585,6 +699,8 @@ int main(void)
 		T(test_take_turns),
 		T(test_children),
 		T(test_commit),
+		T(test_delete_sealed),
+		T(test_commit_fails),
 		T(test_death),
 		T(test_alone_again),
 		T(test_segments),
