@@ -159,9 +159,12 @@ static void process(struct mount *m, struct fuse_buf *fb)
 
 static void rearm(struct loop *l, struct mount *m)
 {
+	/* once it is armed another worker may find that it has ended */
+	mount_get(m);
 	if (arm(l, m, EPOLL_CTL_MOD) < 0)
 		log_event(LOG_ERROR, "cannot arm a mount", "branch", m->name,
 			  "error", log_err(errno), NULL);
+	mount_put(m);
 }
 
 /* Hand the queue on, then serve a request. */
