@@ -44,6 +44,13 @@ static void format_inodes(json_object *b, char out[48])
 		snprintf(out, 48, "%llu", used);
 }
 
+const char *cli_branch_state(json_object *branch)
+{
+	return cli_json_bool(branch, "damaged")
+		       ? "damaged"
+		       : cli_json_string(branch, "state");
+}
+
 static void print_branch(json_object *b)
 {
 	const char *parent = cli_json_string(b, "parent");
@@ -54,7 +61,7 @@ static void print_branch(json_object *b)
 	format_inodes(b, inodes);
 	printf("%-24s %-24s %-7s %-5s %10s %10s %9s  %-19s",
 	       cli_json_string(b, "name"), *parent ? parent : "-",
-	       cli_json_string(b, "state"),
+	       cli_branch_state(b),
 	       cli_json_bool(b, "persistent") ? "yes" : "no",
 	       format_size(cli_json_u64(b, "bytes")),
 	       quota ? format_size(quota) : "-", inodes, when);

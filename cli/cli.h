@@ -130,6 +130,8 @@ int cmd_branch_create(int argc, char **argv);
 int cmd_branch_list(int argc, char **argv);
 int cmd_branch_tree(int argc, char **argv);
 int cmd_branch_quota(int argc, char **argv);
+/* "active", "sealed" or "damaged". */
+const char *cli_branch_state(json_object *branch);
 int cmd_branch_seal(int argc, char **argv);
 int cmd_branch_commit(int argc, char **argv);
 int cmd_branch_abort(int argc, char **argv);

@@ -183,6 +183,7 @@ struct daxfs_region {
 	u64 seg_data; /* offset of segment 0 */
 	u64 next_order;
 	u32 dead, dead_segs; /* list of segments that settle() will free */
+	bool gave;           /* segments have become free; space_lock */
 	/* Branches came, changed or went: how often, and up to which it is synced. */
 	u64 table_changes, table_synced; /* atomic */
 
@@ -413,6 +414,8 @@ void space_move(struct daxfs_branch *to, struct daxfs_branch *from);
 void space_trim(struct daxfs_branch *b, bool give);
 /* A segment of `owner`, who needs it no more, is free after settle(). */
 void space_kill(struct daxfs_region *r, u32 s, u64 owner);
+/* At the close of a region that is nobody else's: their memory goes back. */
+void space_discard_free(struct daxfs_region *r);
 /* In a region that needs no syncs: now. */
 void space_bury(struct daxfs_region *r);
 /* Which segments are free, from the table: others take and free them too. */

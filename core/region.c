@@ -222,8 +222,11 @@ static void close_media(struct daxfs_region *r)
 		(void)daxfs_region_sync(r);
 	if (r->shared)
 		last = coord_last(r);
-	if (last && !r->readonly)
+	if (last && !r->readonly) {
+		if (r->segmented)
+			space_discard_free(r);
 		(void)sync_closed(r);
+	}
 	if (r->shared)
 		coord_leave(r);
 }

@@ -141,9 +141,30 @@ static void make_free(struct daxfs_region *r, u32 s, u32 n, bool dead)
 		port_store(&r->segs[i].owner, 0);
 	}
 	r->free_segs += n;
+	r->gave = true;
 	if (dead)
 		r->dead_segs -= n;
 	port_unlock(&r->space_lock);
+}
+
+/*
+ * A cache with large pages may have made dirty what lies beside a segment in
+ * use. Nobody takes segments any more: give back what is free.
+ */
+void space_discard_free(struct daxfs_region *r)
+{
+	u32 first = 0, s;
+
+	if (!r->bk.discard || !r->gave)
+		return;
+	for (s = 0; s <= r->seg_count; s++) {
+		if (s < r->seg_count && is_free(r, s))
+			continue;
+		if (s > first)
+			r->bk.discard(r->bk.priv, seg_offset(r, first),
+				      (u64)(s - first) * r->seg_size);
+		first = s + 1;
+	}
 }
 
 /* Neighbours, newest first, go back in one piece. */

@@ -308,8 +308,8 @@ struct daxfs_log_header {
 	__le32 crc;   /* CRC-32C of owner and order */
 	__le64 owner; /* branch that wrote it; a commit does not change it */
 	__le64 order;
-	__le64 tail;   /* published bytes, counted from the segment's start */
-	__le64 synced; /* tail at the last completed sync, 0: none */
+	__le64 tail; /* published bytes, counted from the segment's start */
+	__le64 synced; /* how much of it a sync has reached: see docs, section 9 */
 	__le64 reserved[3];
 };
 

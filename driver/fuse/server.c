@@ -42,6 +42,25 @@ static int open_file(struct server *srv, const char *path,
 	return rc;
 }
 
+/* Branches that cannot be read do not keep the others from being served. */
+static void log_damaged(struct server *srv)
+{
+	struct daxfs_branch_info *v;
+	struct daxfs_message why;
+	bool repaired;
+	u32 i, n;
+
+	if (daxfs_branch_list(srv->region, &v, &n))
+		return;
+	for (i = 0; i < n; i++)
+		if (v[i].damaged &&
+		    !daxfs_branch_problem(srv->region, v[i].name, &why,
+					  &repaired))
+			log_event(LOG_ERROR, "branch is damaged", "branch",
+				  v[i].name, "why", why.text, NULL);
+	daxfs_free(v);
+}
+
 static int open_region(struct server *srv, const char *path, const char *state,
 		       struct daxfs_message *msg)
 {
@@ -57,6 +76,7 @@ static int open_region(struct server *srv, const char *path, const char *state,
 			 why.text);
 		return rc;
 	}
+	log_damaged(srv);
 	srv->socket = region_control_path(srv->file.path, state);
 	if (!srv->socket) {
 		rc = -errno;

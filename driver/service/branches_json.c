@@ -45,7 +45,7 @@ static bool fill_branch(struct branches_service *s, json_object *o,
 	const char *state =
 		i->state == DAXFS_BRANCH_SEALED ? "sealed" : "active";
 
-	/* main has no parent: the member is absent, as is a quota that is not. */
+	/* Absent: main's parent, a quota that is none, damage that is none. */
 	return add_string(o, "name", i->name) && add_int(o, "id", i->id) &&
 	       (!i->parent_id || add_string(o, "parent", i->parent)) &&
 	       add_string(o, "state", state) &&
@@ -55,6 +55,7 @@ static bool fill_branch(struct branches_service *s, json_object *o,
 	       add_int(o, "inodes", i->inodes) &&
 	       add_int(o, "created_ns", i->ctime_ns) &&
 	       add_mountpoints(s, o, i->name) &&
+	       (!i->damaged || add_bool(o, "damaged", true)) &&
 	       (!i->quota_bytes || add_int(o, "quota_bytes", i->quota_bytes)) &&
 	       (!i->quota_inodes ||
 		add_int(o, "quota_inodes", i->quota_inodes));

@@ -120,6 +120,11 @@ damage_log() {
 	run_x 1 daxfs-inspect validate --json r
 	run_x jq -e '(.valid | not) and .damaged[0].branch == "hurt"' \
 		<<<"$output"
+	run_x daxfs-branch list r
+	assert_line --regexp '^hurt +main +damaged '
+	run_x daxfs-branch list --json r
+	run_x jq -e '[.branches[] | select(.damaged) | .name] == ["hurt"]' \
+		<<<"$output"
 	# the others can be used
 	run_x daxfs mount r mnt -o branch=keep
 	assert_equal "$(cat mnt/kept)" kept
