@@ -178,9 +178,10 @@ format: ## rewrite the C sources with clang-format
 	@scripts/lint --format
 
 bench: ## time daxfs, overlayfs and tmpfs side by side (as root)
-	@scripts/install-deps build
+	@scripts/install-deps build bench
 	+@$(MAKE) --no-print-directory $(PARALLEL) programs tools
 	@bench/run
+	@bench/snapshotter/run
 
 demo: ## run three containers on daxfs branches and clean up
 	@scripts/install-deps build demo
