@@ -12,16 +12,27 @@
 #include "conn.h"
 
 #define GRPC_WORKERS_MAX 8u
-#define GRPC_STREAM_WORKERS_MAX 4u /* of them, for calls that stream */
+#define GRPC_STREAM_WORKERS_MAX 4u  /* of them, for calls that stream */
+#define GRPC_STREAM_WORKERS_EACH 2u /* of those, for one owner's */
 /* A call without a deadline of its own. */
 #define GRPC_CALL_TIMEOUT_MS (5 * 60 * 1000)
 /* Response bytes that wait for one slow client before its worker does too. */
 #define GRPC_QUEUE_MAX (4u << 20)
 
+/* A call that the snapshotter ended without an answer is made so often. */
+#define GRPC_ATTEMPTS_MAX 5
+
 struct grpc_backend;
 
-/* `socket_path` and `budget` must outlive the backend. 0 or -errno. */
-int grpc_backend_new(const char *socket_path, struct grpc_budget *budget,
+struct grpc_backend_options {
+	const char *path; /* the snapshotter's socket */
+	struct grpc_budget *budget;
+	/* A call waits so long for a snapshotter that is away. */
+	int64_t wait_ms;
+};
+
+/* What the options point at must outlive the backend. 0 or -errno. */
+int grpc_backend_new(const struct grpc_backend_options *o,
 		     struct grpc_backend **out);
 /* Breaks off what still runs. No call may be left in it. */
 void grpc_backend_free(struct grpc_backend *b);
@@ -32,6 +43,10 @@ int grpc_backend_fd(const struct grpc_backend *b);
 /* Begin a call; `owner` is handed to touched() below. */
 void grpc_backend_start(struct grpc_backend *b, struct grpc_call *call,
 			void *owner);
+/*
+ * Nobody waits for the call any more. Its worker is free at once; what it has
+ * sent to the snapshotter is done there all the same.
+ */
 void grpc_backend_gone(struct grpc_backend *b, struct grpc_call *call);
 void grpc_backend_drained(struct grpc_backend *b, struct grpc_call *call,
 			  size_t n);

@@ -283,12 +283,14 @@ GRPC_FROM_JSON(empty)
 GRPC_FROM_JSON(health)
 {
 	Grpc__HealthResponse *m = grpc_arena_alloc(a, sizeof(*m));
+	json_object *v;
 
-	(void)reply;
 	if (!m)
 		return no_memory(r);
 	grpc__health_response__init(m);
-	m->status = 1; /* SERVING */
 	*out = &m->base;
+	if (get(reply, "status", json_type_int, &v, r))
+		return -1;
+	m->status = json_object_get_int(v);
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #define SOCKET_NAME "daxfs.sock" /* the snapshotter's, in the state folder */
 #define SOCKET_MODE 0660
+#define WAIT_MS 15000
 
 struct settings {
 	const char *address, *state, *level, *format;
@@ -82,7 +83,8 @@ int main(int argc, char **argv)
 		.format = "text",
 	};
 	cleanup_free char *snapshotter = NULL;
-	struct grpc_server_options o = { .mode = SOCKET_MODE };
+	struct grpc_server_options o = { .mode = SOCKET_MODE,
+					 .wait_ms = WAIT_MS };
 
 	parse(argc, argv, &s);
 	if (init_log(&s))

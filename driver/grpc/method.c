@@ -5,6 +5,7 @@
 #include "translate.h"
 
 #define SNAPSHOTS "/containerd.services.snapshots.v1.Snapshots/"
+#define HEALTH "/grpc.health.v1.Health/"
 
 static const struct grpc_method methods[] = {
 	{
@@ -13,6 +14,7 @@ static const struct grpc_method methods[] = {
 		.request = &grpc__prepare_request__descriptor,
 		.to_json = grpc_prepare_to_json,
 		.from_json = grpc_mounts_from_json,
+		.repeat = GRPC_REPEAT_CREATE,
 	},
 	{
 		.path = SNAPSHOTS "View",
@@ -20,6 +22,7 @@ static const struct grpc_method methods[] = {
 		.request = &grpc__prepare_request__descriptor,
 		.to_json = grpc_prepare_to_json,
 		.from_json = grpc_mounts_from_json,
+		.repeat = GRPC_REPEAT_CREATE,
 	},
 	{
 		.path = SNAPSHOTS "Mounts",
@@ -27,7 +30,6 @@ static const struct grpc_method methods[] = {
 		.request = &grpc__key_request__descriptor,
 		.to_json = grpc_key_to_json,
 		.from_json = grpc_mounts_from_json,
-		.repeatable = true,
 	},
 	{
 		.path = SNAPSHOTS "Commit",
@@ -35,6 +37,7 @@ static const struct grpc_method methods[] = {
 		.request = &grpc__commit_request__descriptor,
 		.to_json = grpc_commit_to_json,
 		.from_json = grpc_empty_from_json,
+		.repeat = GRPC_REPEAT_COMMIT,
 	},
 	{
 		.path = SNAPSHOTS "Remove",
@@ -42,6 +45,7 @@ static const struct grpc_method methods[] = {
 		.request = &grpc__key_request__descriptor,
 		.to_json = grpc_key_to_json,
 		.from_json = grpc_empty_from_json,
+		.repeat = GRPC_REPEAT_REMOVE,
 	},
 	{
 		.path = SNAPSHOTS "Stat",
@@ -49,7 +53,6 @@ static const struct grpc_method methods[] = {
 		.request = &grpc__key_request__descriptor,
 		.to_json = grpc_key_to_json,
 		.from_json = grpc_info_from_json,
-		.repeatable = true,
 	},
 	{
 		.path = SNAPSHOTS "Update",
@@ -57,7 +60,6 @@ static const struct grpc_method methods[] = {
 		.request = &grpc__update_request__descriptor,
 		.to_json = grpc_update_to_json,
 		.from_json = grpc_info_from_json,
-		.repeatable = true,
 	},
 	{
 		.path = SNAPSHOTS "List",
@@ -66,7 +68,6 @@ static const struct grpc_method methods[] = {
 		.to_json = grpc_list_to_json,
 		.from_json = grpc_infos_from_json,
 		.stream = true,
-		.repeatable = true,
 	},
 	{
 		.path = SNAPSHOTS "Usage",
@@ -74,7 +75,6 @@ static const struct grpc_method methods[] = {
 		.request = &grpc__key_request__descriptor,
 		.to_json = grpc_key_to_json,
 		.from_json = grpc_usage_from_json,
-		.repeatable = true,
 	},
 	{
 		.path = SNAPSHOTS "Cleanup",
@@ -82,16 +82,21 @@ static const struct grpc_method methods[] = {
 		.request = &grpc__empty__descriptor,
 		.to_json = grpc_empty_to_json,
 		.from_json = grpc_empty_from_json,
-		.repeatable = true,
 	},
 	{
-		/* Serving: the snapshotter answers. */
-		.path = "/grpc.health.v1.Health/Check",
-		.call = "org.varlink.service.GetInfo",
+		.path = HEALTH "Check",
 		.request = &grpc__health_request__descriptor,
 		.to_json = grpc_health_to_json,
 		.from_json = grpc_health_from_json,
-		.repeatable = true,
+		.health = true,
+	},
+	{
+		.path = HEALTH "Watch",
+		.request = &grpc__health_request__descriptor,
+		.to_json = grpc_health_to_json,
+		.from_json = grpc_health_from_json,
+		.stream = true,
+		.health = true,
 	},
 };
 

@@ -16,9 +16,17 @@
 #include "conn.h"
 #include "status.h"
 
+/* What the answer to a call means when an earlier one to it was lost. */
+enum grpc_repeat {
+	GRPC_REPEAT_FREELY, /* done twice it has the effect of once */
+	GRPC_REPEAT_CREATE, /* AlreadyExists: perhaps by us */
+	GRPC_REPEAT_COMMIT, /* the same */
+	GRPC_REPEAT_REMOVE, /* NotFound: it is away, as wanted */
+};
+
 struct grpc_method {
 	const char *path; /* as in HTTP/2's :path */
-	const char *call; /* the Varlink method */
+	const char *call; /* the Varlink method; NULL: none */
 	const ProtobufCMessageDescriptor *request;
 	/* Add what `m` says to `params`. 0, or -1 with *r set. */
 	int (*to_json)(const ProtobufCMessage *m, json_object *params,
@@ -26,8 +34,9 @@ struct grpc_method {
 	/* Build the response in `a`; it may point into `reply`. As above. */
 	int (*from_json)(json_object *reply, struct grpc_arena *a,
 			 ProtobufCMessage **out, struct grpc_result *r);
-	bool stream;     /* a response message for each of many replies */
-	bool repeatable; /* done twice it has the effect of once */
+	bool stream; /* a response message for each of many replies */
+	bool health; /* answered by health.c */
+	enum grpc_repeat repeat;
 };
 
 /* NULL: no such RPC. */

@@ -78,13 +78,15 @@ static int open_signals(struct server *s)
 
 static int server_open(struct server *s)
 {
+	const struct grpc_backend_options b = { .path = s->o->snapshotter,
+						.budget = &s->budget,
+						.wait_ms = s->o->wait_ms };
 	int rc;
 
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	rc = s->epoll < 0 ? -errno : open_signals(s);
 	if (rc == 0)
-		rc = grpc_backend_new(s->o->snapshotter, &s->budget,
-				      &s->backend);
+		rc = grpc_backend_new(&b, &s->backend);
 	if (rc == 0)
 		rc = watch(s, s->signals, &s->signals);
 	if (rc == 0)

@@ -3,6 +3,8 @@
 #ifndef DAXFS_GRPC_SERVER_H
 #define DAXFS_GRPC_SERVER_H
 
+#include <stdint.h>
+
 #define GRPC_CONNECTIONS_MAX 64u
 #define GRPC_REQUEST_BYTES_MAX (64u << 20) /* held for all calls together */
 #define GRPC_DRAIN_TIMEOUT_MS 10000        /* running calls after SIGTERM */
@@ -11,6 +13,7 @@ struct grpc_server_options {
 	const char *address;     /* the socket to serve on */
 	const char *snapshotter; /* the socket to ask */
 	unsigned mode;           /* of the former */
+	int64_t wait_ms;         /* for a snapshotter that is away */
 };
 
 /*

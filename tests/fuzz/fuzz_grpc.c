@@ -35,7 +35,8 @@ static const char reply[] =
 	"{\"mounts\":[{\"type\":\"bind\",\"source\":\"/s\",\"target\":\"\","
 	"\"options\":[\"rw\"]}],\"info\":{\"name\":\"n\",\"parent\":\"\","
 	"\"kind\":\"active\",\"created_ns\":1,\"updated_ns\":-1,\"labels\":"
-	"{\"a\":\"b\"}},\"infos\":[],\"size\":1,\"inodes\":2}";
+	"{\"a\":\"b\"}},\"infos\":[],\"size\":1,\"inodes\":2,"
+	"\"status\":1}";
 
 static void answer(const struct grpc_method *m, struct grpc_call *call)
 {

@@ -18,10 +18,8 @@
 #include "driver/grpc/job.h"
 #include "driver/grpc/method.h"
 #include "driver/ipc/varlink.h"
-#include "grpc_client.h"
+#include "grpc_side.h"
 #include "scratch.h"
-
-#define S "/containerd.services.snapshots.v1.Snapshots/"
 
 /* ---- The other side: a snapshotter with few words ------------------------ */
 
@@ -133,11 +131,28 @@ struct fixture {
 	char *path;
 	struct varlink_server *server;
 	pthread_t thread;
-	struct grpc_backend *backend;
-	struct grpc_handler handler;
 	struct grpc_budget budget;
-	struct client c;
+	struct grpc_backend *backend;
+	struct side side, other;
 };
+
+static void open_backend(struct fixture *f, int64_t wait_ms)
+{
+	const struct grpc_backend_options o = { .path = f->path,
+						.budget = &f->budget,
+						.wait_ms = wait_ms };
+
+	assert_int_equal(grpc_backend_new(&o, &f->backend), 0);
+	side_init(&f->side, f->backend, &f->budget);
+	side_init(&f->other, f->backend, &f->budget);
+}
+
+static void close_backend(struct fixture *f)
+{
+	side_release(&f->side);
+	side_release(&f->other);
+	grpc_backend_free(f->backend);
+}
 
 static void start_server(struct fixture *f)
 {
@@ -183,33 +198,6 @@ static void stop_server(struct fixture *f)
 	open_gate(false);
 }
 
-static const void *find(void *arg, const char *path)
-{
-	(void)arg;
-	return grpc_method_find(path);
-}
-
-static void start(void *arg, struct grpc_call *call)
-{
-	struct fixture *f = arg;
-
-	grpc_backend_start(f->backend, call, f);
-}
-
-static void gone(void *arg, struct grpc_call *call)
-{
-	struct fixture *f = arg;
-
-	grpc_backend_gone(f->backend, call);
-}
-
-static void drained(void *arg, struct grpc_call *call, size_t n)
-{
-	struct fixture *f = arg;
-
-	grpc_backend_drained(f->backend, call, n);
-}
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -220,15 +208,9 @@ static int setup(void **state)
 		return -1;
 	f->path = str_printf("%s/s", f->dir);
 	f->budget.limit = 64u << 20;
-	f->handler = (struct grpc_handler){ .arg = f,
-					    .find = find,
-					    .start = start,
-					    .gone = gone,
-					    .drained = drained };
 	open_gate(false);
 	start_server(f);
-	assert_int_equal(grpc_backend_new(f->path, &f->budget, &f->backend), 0);
-	client_init(&f->c, &f->handler, &f->budget);
+	open_backend(f, 10000);
 	*state = f;
 	return 0;
 }
@@ -237,8 +219,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	client_release(&f->c);
-	grpc_backend_free(f->backend);
+	close_backend(f);
 	stop_server(f);
 	assert_int_equal(f->budget.used, 0);
 	rmdir(f->dir);
@@ -247,34 +228,15 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void ignore(void *owner)
-{
-	(void)owner;
-}
-
-/* Let the calls go on until this one is closed. */
 static void finish(struct fixture *f, struct client_call *call)
 {
-	struct pollfd p = { .fd = grpc_backend_fd(f->backend),
-			    .events = POLLIN };
-
-	client_pump(&f->c);
-	while (!call->closed) {
-		assert_int_equal(poll(&p, 1, 20000), 1);
-		grpc_backend_process(f->backend, ignore);
-		client_pump(&f->c);
-	}
+	side_finish(&f->side, call);
 }
 
 static void submit(struct fixture *f, const char *path, const void *body,
 		   size_t len, struct client_call *call)
 {
-	const struct client_request r = { .path = path,
-					  .body = body,
-					  .body_len = len };
-
-	client_submit(&f->c, &r, call);
-	client_pump(&f->c);
+	side_submit(&f->side, path, body, len, call);
 }
 
 static const uint8_t key_x[] = { 0, 0, 0, 0, 3, 0x12, 1, 'x' };
@@ -357,6 +319,49 @@ static void large_list(void **state)
 	client_call_release(&call);
 }
 
+static void pump(void *owner)
+{
+	client_pump(&((struct side *)owner)->c);
+}
+
+/* Until the streams' workers wait for a client that does not read. */
+static void fill_queues(struct fixture *f)
+{
+	struct pollfd p = { .fd = grpc_backend_fd(f->backend),
+			    .events = POLLIN };
+
+	while (poll(&p, 1, 500) == 1)
+		grpc_backend_process(f->backend, pump);
+}
+
+/* One client's streams leave workers for the streams of others. */
+static void large_list_never_read(void **state)
+{
+	static const uint8_t body[] = { 0, 0,   0,   0,   7,   0x12,
+					5, 'f', 'l', 'o', 'o', 'd' };
+	struct fixture *f = *state;
+	struct client_call call[GRPC_STREAM_WORKERS_MAX + 2], list, usage;
+	size_t i;
+
+	f->side.c.no_window = true;
+	for (i = 0; i < ARRAY_SIZE(call); i++)
+		submit(f, S "List", body, sizeof(body), &call[i]);
+	fill_queues(f);
+	side_submit(&f->other, S "List", empty, sizeof(empty), &list);
+	side_finish(&f->other, &list);
+	assert_string_equal(list.status, "0");
+	side_submit(&f->other, S "Usage", key_x, sizeof(key_x), &usage);
+	side_finish(&f->other, &usage);
+	assert_string_equal(usage.status, "0");
+	client_call_release(&list);
+	client_call_release(&usage);
+	for (i = 0; i < ARRAY_SIZE(call); i++) {
+		assert_false(call[i].closed);
+		side_cancel(&f->side, &call[i]);
+		client_call_release(&call[i]);
+	}
+}
+
 /* Workers that wait for a client which does not read are let go. */
 static void large_list_cancelled(void **state)
 {
@@ -364,23 +369,16 @@ static void large_list_cancelled(void **state)
 					5, 'f', 'l', 'o', 'o', 'd' };
 	struct fixture *f = *state;
 	struct client_call call[GRPC_STREAM_WORKERS_MAX + 2];
-	struct pollfd p = { .fd = grpc_backend_fd(f->backend),
-			    .events = POLLIN };
 	size_t i;
 
-	f->c.no_window = true;
+	f->side.c.no_window = true;
 	for (i = 0; i < ARRAY_SIZE(call); i++)
 		submit(f, S "List", body, sizeof(body), &call[i]);
-	while (poll(&p, 1, 500) == 1) { /* until all queues are full */
-		grpc_backend_process(f->backend, ignore);
-		client_pump(&f->c);
-	}
+	fill_queues(f);
 	for (i = 0; i < ARRAY_SIZE(call); i++) {
 		assert_false(call[i].closed);
-		nghttp2_submit_rst_stream(f->c.session, 0, call[i].stream,
-					  NGHTTP2_CANCEL);
+		side_cancel(&f->side, &call[i]);
 	}
-	client_pump(&f->c);
 	for (i = 0; i < ARRAY_SIZE(call); i++)
 		client_call_release(&call[i]);
 }
@@ -402,6 +400,10 @@ static void many_at_once(void **state)
 	}
 }
 
+/*
+ * The workers are free while what they have sent is still being done: the gate
+ * stays shut.
+ */
 static void cancelled_while_running(void **state)
 {
 	struct fixture *f = *state;
@@ -411,17 +413,17 @@ static void cancelled_while_running(void **state)
 	for (i = 0; i < ARRAY_SIZE(call); i++)
 		submit(f, S "Remove", key_wait, sizeof(key_wait), &call[i]);
 	wait_at_gate(GRPC_WORKERS_MAX);
-	for (i = 0; i < ARRAY_SIZE(call); i++) {
-		nghttp2_submit_rst_stream(f->c.session, 0, call[i].stream,
-					  NGHTTP2_CANCEL);
-		client_pump(&f->c);
+	for (i = ARRAY_SIZE(call); i--;) { /* queued ones first */
+		side_cancel(&f->side, &call[i]);
 		assert_true(call[i].closed);
 	}
-	open_gate(true);
+	assert_usage(f);
 	assert_not_found(f);
 	pthread_mutex_lock(&gate_lock);
 	assert_int_equal(gate_waiting, GRPC_WORKERS_MAX); /* not the queued */
 	pthread_mutex_unlock(&gate_lock);
+	open_gate(true);
+	assert_not_found(f);
 }
 
 static void deadline_while_running(void **state)
@@ -431,16 +433,21 @@ static void deadline_while_running(void **state)
 					  .timeout = "50m",
 					  .body = key_wait,
 					  .body_len = sizeof(key_wait) };
-	struct client_call call;
+	struct client_call call[GRPC_WORKERS_MAX];
+	size_t i;
 
-	f->c.now = grpc_now_ms();
-	client_submit(&f->c, &r, &call);
-	client_pump(&f->c);
-	wait_at_gate(1);
+	f->side.c.now = grpc_now_ms();
+	for (i = 0; i < ARRAY_SIZE(call); i++)
+		client_submit(&f->side.c, &r, &call[i]);
+	client_pump(&f->side.c);
 	/* Whoever is first, the loop or the worker, says the same. */
-	finish(f, &call);
-	assert_string_equal(call.status, "4");
-	client_call_release(&call);
+	grpc_conn_expire(f->side.c.conn, f->side.c.now + 50);
+	for (i = 0; i < ARRAY_SIZE(call); i++) {
+		finish(f, &call[i]);
+		assert_string_equal(call[i].status, "4");
+		client_call_release(&call[i]);
+	}
+	assert_usage(f);
 }
 
 static void snapshotter_restarts(void **state)
@@ -457,11 +464,53 @@ static void snapshotter_restarts(void **state)
 	assert_not_found(f); /* what must not be repeated works at once, too */
 }
 
+/* More calls than workers wait for it. */
+static void snapshotter_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct client_call call[GRPC_WORKERS_MAX + 4];
+	size_t i;
+
+	assert_usage(f);
+	stop_server(f);
+	for (i = 0; i < ARRAY_SIZE(call); i++)
+		submit(f, S "Remove", key_x, sizeof(key_x), &call[i]);
+	usleep(100000); /* they try in vain */
+	for (i = 0; i < ARRAY_SIZE(call); i++)
+		assert_false(call[i].closed);
+	start_server(f);
+	for (i = 0; i < ARRAY_SIZE(call); i++) {
+		finish(f, &call[i]);
+		assert_string_equal(call[i].message, "snapshot x: not found");
+		client_call_release(&call[i]);
+	}
+}
+
+static void cancelled_while_waiting(void **state)
+{
+	struct fixture *f = *state;
+	struct client_call call[GRPC_WORKERS_MAX];
+	size_t i;
+
+	close_backend(f);
+	open_backend(f, 3600 * 1000);
+	stop_server(f);
+	for (i = 0; i < ARRAY_SIZE(call); i++)
+		submit(f, S "Usage", key_wait, sizeof(key_wait), &call[i]);
+	usleep(50000);
+	for (i = 0; i < ARRAY_SIZE(call); i++)
+		side_cancel(&f->side, &call[i]);
+	start_server(f);
+	assert_usage(f);
+}
+
 static void snapshotter_is_not_there(void **state)
 {
 	struct fixture *f = *state;
 	struct client_call call;
 
+	close_backend(f);
+	open_backend(f, 50);
 	stop_server(f);
 	submit(f, S "Usage", key_x, sizeof(key_x), &call);
 	finish(f, &call);
@@ -471,6 +520,103 @@ static void snapshotter_is_not_there(void **state)
 	client_call_release(&call);
 	start_server(f);
 	assert_usage(f);
+}
+
+/* ---- Health -------------------------------------------------------------- */
+
+static const uint8_t serving[] = { 0, 0, 0, 0, 2, 8, 1 };
+static const uint8_t not_serving[] = { 0, 0, 0, 0, 2, 8, 2 };
+static const uint8_t service_x[] = { 0, 0, 0, 0, 3, 0x0a, 1, 'x' };
+
+static void assert_health(struct fixture *f, const uint8_t *want)
+{
+	struct client_call call;
+
+	submit(f, H "Check", empty, sizeof(empty), &call);
+	finish(f, &call);
+	assert_string_equal(call.status, "0");
+	assert_int_equal(call.len, sizeof(serving));
+	assert_memory_equal(call.data, want, sizeof(serving));
+	client_call_release(&call);
+}
+
+/* It says so at once, whatever waits for the snapshotter. */
+static void health_check(void **state)
+{
+	struct fixture *f = *state;
+	struct client_call call[GRPC_WORKERS_MAX + 1];
+	size_t i;
+
+	assert_health(f, serving);
+	for (i = 0; i < ARRAY_SIZE(call); i++)
+		submit(f, S "Remove", key_wait, sizeof(key_wait), &call[i]);
+	assert_health(f, serving);
+	open_gate(true);
+	for (i = 0; i < ARRAY_SIZE(call); i++) {
+		finish(f, &call[i]);
+		client_call_release(&call[i]);
+	}
+	stop_server(f);
+	submit(f, S "Usage", key_x, sizeof(key_x), &call[0]);
+	assert_health(f, not_serving);
+	start_server(f);
+	assert_health(f, serving);
+	finish(f, &call[0]);
+	client_call_release(&call[0]);
+}
+
+static void health_of_services(void **state)
+{
+	static const char name[] = "containerd.services.snapshots.v1.Snapshots";
+	uint8_t body[sizeof(name) + 6] = {
+		0, 0, 0, 0, sizeof(name) + 1, 0x0a, sizeof(name) - 1
+	};
+	struct fixture *f = *state;
+	struct client_call call;
+
+	memcpy(body + 7, name, sizeof(name) - 1);
+	submit(f, H "Check", body, sizeof(body), &call);
+	finish(f, &call);
+	assert_string_equal(call.status, "0");
+	client_call_release(&call);
+	submit(f, H "Check", service_x, sizeof(service_x), &call);
+	finish(f, &call);
+	assert_string_equal(call.status, "5");
+	assert_string_equal(call.message, "unknown service");
+	client_call_release(&call);
+	submit(f, H "Check", serving, sizeof(serving) - 1, &call);
+	finish(f, &call);
+	assert_string_equal(call.status, "13"); /* no protobuf */
+	client_call_release(&call);
+}
+
+static void health_watch(void **state)
+{
+	static const uint8_t unknown[] = { 0, 0, 0, 0, 2, 8, 3 };
+	struct fixture *f = *state;
+	struct client_call call, other;
+	size_t n = sizeof(serving);
+
+	submit(f, H "Watch", empty, sizeof(empty), &call);
+	submit(f, H "Watch", service_x, sizeof(service_x), &other);
+	side_await(&f->side, &call, n);
+	side_await(&f->side, &other, n);
+	stop_server(f);
+	side_await(&f->side, &call, 2 * n);
+	start_server(f);
+	side_await(&f->side, &call, 3 * n);
+	assert_false(call.closed);
+	assert_false(other.closed);
+	assert_int_equal(call.len, 3 * n);
+	assert_memory_equal(call.data, serving, n);
+	assert_memory_equal(call.data + n, not_serving, n);
+	assert_memory_equal(call.data + 2 * n, serving, n);
+	assert_int_equal(other.len, n);
+	assert_memory_equal(other.data, unknown, n);
+	side_cancel(&f->side, &call);
+	client_call_release(&call);
+	client_call_release(&other); /* left open for the teardown */
+	assert_health(f, serving);
 }
 
 static void malformed_request(void **state)
@@ -504,12 +650,18 @@ int main(void)
 		T(unknown_to_the_snapshotter),
 		T(list_in_batches),
 		T(large_list),
+		T(large_list_never_read),
 		T(large_list_cancelled),
 		T(many_at_once),
 		T(cancelled_while_running),
 		T(deadline_while_running),
 		T(snapshotter_restarts),
+		T(snapshotter_comes_back),
+		T(cancelled_while_waiting),
 		T(snapshotter_is_not_there),
+		T(health_check),
+		T(health_of_services),
+		T(health_watch),
 		T(malformed_request),
 		T(stopped_with_calls_running),
 	};

@@ -89,8 +89,9 @@ static void paths(void **state)
 	assert_null(grpc_method_find(S "prepare"));
 	assert_null(grpc_method_find(S "Prepare/"));
 	assert_true(method(S "List")->stream);
-	assert_false(method(S "Prepare")->repeatable);
-	assert_false(method(S "Remove")->repeatable);
+	assert_int_equal(method(S "View")->repeat, GRPC_REPEAT_CREATE);
+	assert_int_equal(method(S "Remove")->repeat, GRPC_REPEAT_REMOVE);
+	assert_int_equal(method(S "Update")->repeat, GRPC_REPEAT_FREELY);
 }
 
 static void prepare_request(void **state)
@@ -140,9 +141,9 @@ static void other_requests(void **state)
 		BYTES("\x0a\x05"
 		      "daxfs"),
 		"{}");
-	to_json("/grpc.health.v1.Health/Check", NULL, 0, "{}");
-	to_json_fails("/grpc.health.v1.Health/Check", BYTES("\x0a\x01x"),
-		      GRPC_NOT_FOUND, "unknown service");
+	to_json("/grpc.health.v1.Health/Check", NULL, 0, "{\"service\":\"\"}");
+	to_json("/grpc.health.v1.Health/Watch", BYTES("\x0a\x01x"),
+		"{\"service\":\"x\"}");
 }
 
 static void update_request(void **state)
@@ -288,7 +289,8 @@ static void responses(void **state)
 	from_json(S "Usage", "{\"size\":300,\"inodes\":1}",
 		  BYTES("\x08\xac\x02\x10\x01"));
 	from_json(S "Commit", "{}", NULL, 0);
-	from_json("/grpc.health.v1.Health/Check", "{}", BYTES("\x08\x01"));
+	from_json("/grpc.health.v1.Health/Check", "{\"status\":2}",
+		  BYTES("\x08\x02"));
 }
 
 static void bad_responses(void **state)
