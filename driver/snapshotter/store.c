@@ -20,7 +20,8 @@ int store_open(const char *path, struct store **out, struct failure *f)
 	s->path = strdup(path);
 	if (!s->path)
 		failure_no_memory(f);
-	if (!s->path || db_open(path, true, &s->db, f) < 0) {
+	if (!s->path || db_open(path, true, &s->db, f) < 0 ||
+	    wal_open(&s->wal, path, s->db, f) < 0) {
 		store_close(s);
 		return -1;
 	}
@@ -32,9 +33,10 @@ void store_close(struct store *s)
 {
 	if (!s)
 		return;
+	wal_close(&s->wal);
 	while (s->n_readers)
-		sqlite3_close(s->readers[--s->n_readers]);
-	sqlite3_close(s->db);
+		db_close(s->readers[--s->n_readers]);
+	db_close(s->db);
 	pthread_mutex_destroy(&s->readers_lock);
 	pthread_mutex_destroy(&s->lock);
 	free(s->path);
@@ -132,7 +134,7 @@ int store_get_meta(struct store *s, const char *key, char **value,
 				(const char *)sqlite3_column_text(st, 0));
 		else if (step != SQLITE_DONE)
 			rc = db_failure(s->db, "read", f);
-		sqlite3_finalize(st);
+		db_done(st);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return rc;
@@ -381,7 +383,7 @@ static int pending_chain(struct store *s, int64_t id, char **chain,
 				 "committed",
 				 (long long)id);
 	}
-	sqlite3_finalize(st);
+	db_done(st);
 	return rc;
 }
 

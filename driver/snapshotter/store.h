@@ -6,10 +6,10 @@
  * change: the first leaves a state that says what is under way, the second
  * ends it. A row in such a state is finished or undone at the next start.
  *
- * Durability: WAL. The last transaction of an operation is synced
- * (synchronous=FULL), because containerd's own database is, and a snapshot
- * that it knows must not be gone after a power cut. First transactions and
- * removals are not (NORMAL): losing one is repaired by reconciling.
+ * Durability: WAL. The last transaction of an operation is synced, because
+ * containerd's own database is, and a snapshot that it knows must not be gone
+ * after a power cut. First transactions and removals are not: losing one is
+ * repaired by reconciling. Syncing is wal.c's; calls at the same time share it.
  *
  * Locks: store->lock around every use of the writing connection, held for one
  * transaction only. Lists read on connections of their own (store->readers,

@@ -80,17 +80,44 @@ static int bind_all(sqlite3_stmt *st, const char *types, va_list ap)
 	return rc;
 }
 
+/* One that was prepared before and is not in use; NULL: there is none. */
+static sqlite3_stmt *find_prepared(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *st = NULL;
+
+	while ((st = sqlite3_next_stmt(db, st)))
+		if (!sqlite3_stmt_busy(st) && str_eq(sqlite3_sql(st), sql))
+			break;
+	return st;
+}
+
 static int prepare_va(sqlite3 *db, struct failure *f, sqlite3_stmt **out,
 		      const char *sql, const char *types, va_list ap)
 {
-	*out = NULL;
-	if (sqlite3_prepare_v2(db, sql, -1, out, NULL) == SQLITE_OK &&
+	*out = find_prepared(db, sql);
+	if ((*out || sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT,
+					out, NULL) == SQLITE_OK) &&
 	    bind_all(*out, types, ap) == SQLITE_OK)
 		return 0;
 	db_failure(db, "prepare a statement", f);
 	sqlite3_finalize(*out);
 	*out = NULL;
 	return -1;
+}
+
+void db_done(sqlite3_stmt *st)
+{
+	sqlite3_reset(st);
+	sqlite3_clear_bindings(st);
+}
+
+void db_close(sqlite3 *db)
+{
+	sqlite3_stmt *st;
+
+	while (db && (st = sqlite3_next_stmt(db, NULL)))
+		sqlite3_finalize(st);
+	sqlite3_close(db);
 }
 
 int db_prepare(sqlite3 *db, struct failure *f, sqlite3_stmt **out,
@@ -122,7 +149,7 @@ int db_run(sqlite3 *db, struct failure *f, const char *sql, const char *types,
 		rc = db_failure(db, "write", f);
 	else
 		rc = 0;
-	sqlite3_finalize(st);
+	db_done(st);
 	return rc;
 }
 
@@ -146,7 +173,7 @@ int db_number(sqlite3 *db, struct failure *f, int64_t *out, const char *sql,
 	} else {
 		rc = rc == SQLITE_DONE ? 0 : db_failure(db, "read", f);
 	}
-	sqlite3_finalize(st);
+	db_done(st);
 	return rc;
 }
 
@@ -219,7 +246,7 @@ int snapshot_find(sqlite3 *db, struct snapshot *out, struct failure *f,
 		rc = snapshot_read(st, out, f) < 0 ? -1 : 1;
 	else
 		rc = rc == SQLITE_DONE ? 0 : db_failure(db, "read", f);
-	sqlite3_finalize(st);
+	db_done(st);
 	return rc;
 }
 
@@ -228,25 +255,29 @@ int snapshot_find(sqlite3 *db, struct snapshot *out, struct failure *f,
 int txn_begin(struct store *s, bool durable, struct failure *f)
 {
 	pthread_mutex_lock(&s->lock);
-	if (db_run(s->db, f,
-		   durable ? "PRAGMA synchronous = FULL"
-			   : "PRAGMA synchronous = NORMAL",
-		   "") == 0 &&
-	    db_run(s->db, f, "BEGIN IMMEDIATE", "") == 0)
+	if (db_run(s->db, f, "BEGIN IMMEDIATE", "") == 0) {
+		s->durable = durable;
 		return 0;
+	}
 	pthread_mutex_unlock(&s->lock);
 	return -1;
 }
 
 int txn_end(struct store *s, int rc, struct failure *f)
 {
+	bool durable = s->durable;
 	struct failure ignored;
+	uint64_t commit = 0;
 
 	if (rc >= 0 && db_run(s->db, f, "COMMIT", "") < 0)
 		rc = -1;
 	if (rc < 0 && !sqlite3_get_autocommit(s->db))
 		db_run(s->db, &ignored, "ROLLBACK", "");
+	if (rc >= 0)
+		commit = wal_committed(&s->wal, s->db);
 	pthread_mutex_unlock(&s->lock);
+	if (rc >= 0 && durable && wal_wait(&s->wal, commit, f) < 0)
+		rc = -1;
 	return rc;
 }
 
@@ -286,7 +317,9 @@ static int configure(sqlite3 *db, bool writing, struct failure *f)
 	sqlite3_extended_result_codes(db, 0);
 	if (!writing)
 		return db_run(db, f, "PRAGMA query_only = 1", "");
-	if (db_run(db, f, "PRAGMA journal_mode = WAL", "") < 0)
+	/* what has to be on disk at once wal.c takes there */
+	if (db_run(db, f, "PRAGMA journal_mode = WAL", "") < 0 ||
+	    db_run(db, f, "PRAGMA synchronous = NORMAL", "") < 0)
 		return -1;
 	return db_run(db, f, "PRAGMA foreign_keys = 1", "");
 }
@@ -326,6 +359,6 @@ int db_open(const char *path, bool writing, sqlite3 **out, struct failure *f)
 	}
 	if (rc == SQLITE_OK)
 		return 0;
-	sqlite3_close(db);
+	db_close(db);
 	return -1;
 }

@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 
 #include "store.h"
+#include "wal.h"
 
 #define READERS_KEPT 4
 
@@ -14,6 +15,8 @@ struct store {
 	char *path;
 	pthread_mutex_t lock;
 	sqlite3 *db;
+	bool durable; /* the transaction that is open */
+	struct wal wal;
 	pthread_mutex_t readers_lock;
 	sqlite3 *readers[READERS_KEPT];
 	unsigned n_readers;
@@ -30,16 +33,19 @@ struct store {
 	" FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent "
 
 int db_open(const char *path, bool writing, sqlite3 **out, struct failure *f);
+void db_close(sqlite3 *db); /* and its statements; NULL is fine */
 
 /* What SQLite says of `db`, as a failure. */
 int db_failure(sqlite3 *db, const char *doing, struct failure *f);
 
 /*
  * Prepare `sql` and bind what `types` lists: 's' const char * (NULL: NULL),
- * 'i' int64_t.
+ * 'i' int64_t. Statements are kept, to be used again after db_done().
  */
 int db_prepare(sqlite3 *db, struct failure *f, sqlite3_stmt **out,
 	       const char *sql, const char *types, ...);
+
+void db_done(sqlite3_stmt *st); /* NULL is fine */
 
 /* Run a statement without rows. */
 int db_run(sqlite3 *db, struct failure *f, const char *sql, const char *types,
@@ -59,7 +65,8 @@ int snapshot_find(sqlite3 *db, struct snapshot *out, struct failure *f,
 /*
  * Begin a transaction of the writing connection, which is locked until
  * txn_end(), which commits when rc is 0 (or positive) and rolls back otherwise.
- * Returns rc, or -1 when the commit failed.
+ * Returns rc, or -1 when the commit failed. A durable one is on disk then; that
+ * it waits for without the lock.
  */
 int txn_begin(struct store *s, bool durable, struct failure *f);
 int txn_end(struct store *s, int rc, struct failure *f);

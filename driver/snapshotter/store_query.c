@@ -92,7 +92,7 @@ static void reader_put(struct store *s, sqlite3 *db)
 		db = NULL;
 	}
 	pthread_mutex_unlock(&s->readers_lock);
-	sqlite3_close(db);
+	db_close(db);
 }
 
 static const char *subject_label(const void *arg, const char *key)
@@ -146,7 +146,7 @@ int store_list(struct store *s, const struct filter *filter, store_walk_fn fn,
 			snapshot_clear(&snap);
 		}
 	}
-	sqlite3_finalize(st);
+	db_done(st);
 	reader_put(s, db);
 	return rc;
 }
@@ -192,7 +192,7 @@ int store_walk(struct store *s, enum snapshot_state state, bool descending,
 			"i", (int64_t)state);
 	if (rc == 0)
 		rc = collect(st, s->db, &rows, &n, f);
-	sqlite3_finalize(st);
+	db_done(st);
 	pthread_mutex_unlock(&s->lock);
 	for (size_t i = 0; i < n; i++) {
 		if (rc == 0)

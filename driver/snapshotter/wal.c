@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "../common/log.h"
+#include "../common/util.h"
+#include "store_db.h"
+
+#define PAGE 4096
+#define FRAMES 1000     /* pages in the log that are worth a checkpoint */
+#define FRAMES_MAX 8000 /* that the thread did not get rid of */
+/* Room for the frames of commits that come while a checkpoint runs. */
+#define PREALLOC ((FRAMES + 200) * (PAGE + 24))
+
+/* ---- The log's file ------------------------------------------------------ */
+
+/* Behind its end: SQLite takes zeros for the end of the log. */
+static int write_zeros(int fd)
+{
+	static const char zeros[64 << 10];
+	struct stat st;
+	off_t at;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	for (at = st.st_size; at < PREALLOC;) {
+		ssize_t n = pwrite(fd, zeros, sizeof(zeros), at);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			at += n;
+	}
+	return fdatasync(fd) < 0 ? -errno : 0;
+}
+
+/* The log's name is on disk too, once its folder is. */
+static int sync_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	cleanup_free char *dir =
+		slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	cleanup_close int fd = -1;
+
+	if (!dir)
+		return -ENOMEM;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL))
+		return -errno;
+	return 0;
+}
+
+static int open_log(struct wal *w, const char *path, struct failure *f)
+{
+	cleanup_free char *log = str_printf("%s-wal", path);
+	int rc;
+
+	if (!log)
+		return failure_no_memory(f);
+	w->fd = open(log, O_RDWR | O_CLOEXEC);
+	rc = w->fd < 0 ? -errno : write_zeros(w->fd);
+	if (rc == 0)
+		rc = sync_folder(log);
+	if (rc == 0)
+		return 0;
+	return failure_set(f,
+			   rc == -ENOSPC ? FAILURE_RESOURCE_EXHAUSTED
+					 : FAILURE_UNKNOWN,
+			   -rc, "%s: cannot write: %s", log, log_err(-rc));
+}
+
+/* ---- Syncing ------------------------------------------------------------- */
+
+/* With the lock, which is free while the disk works. */
+static int sync_now(struct wal *w)
+{
+	uint64_t target = w->committed;
+	int rc;
+
+	w->syncing = true;
+	pthread_mutex_unlock(&w->lock);
+	rc = fdatasync(w->fd) < 0 ? -errno : 0;
+	pthread_mutex_lock(&w->lock);
+	w->syncing = false;
+	if (rc == 0)
+		w->synced = target;
+	pthread_cond_broadcast(&w->change);
+	return rc;
+}
+
+int wal_wait(struct wal *w, uint64_t commit, struct failure *f)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&w->lock);
+	while (rc == 0 && w->synced < commit) {
+		if (w->syncing)
+			pthread_cond_wait(&w->change, &w->lock);
+		else
+			rc = sync_now(w);
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (rc == 0)
+		return 0;
+	return failure_set(f, FAILURE_UNKNOWN, -rc,
+			   "metadata: cannot write to disk: %s", log_err(-rc));
+}
+
+void wal_start(struct wal *w, uint64_t commit)
+{
+	pthread_mutex_lock(&w->lock);
+	if (commit > w->wanted) {
+		w->wanted = commit;
+		pthread_cond_broadcast(&w->change);
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+uint64_t wal_committed(struct wal *w, sqlite3 *db)
+{
+	uint64_t commit;
+	bool much;
+
+	pthread_mutex_lock(&w->lock);
+	commit = ++w->committed;
+	much = w->frames > FRAMES_MAX;
+	if (w->frames >= FRAMES)
+		pthread_cond_broadcast(&w->change);
+	pthread_mutex_unlock(&w->lock);
+	/* commits came too fast for the thread: this one waits */
+	if (much)
+		sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE,
+					  NULL, NULL);
+	return commit;
+}
+
+/* ---- The thread ---------------------------------------------------------- */
+
+/* SQLite's word after each commit, with its connection's lock. */
+static int count_frames(void *arg, sqlite3 *db, const char *name, int frames)
+{
+	struct wal *w = arg;
+
+	(void)db;
+	(void)name;
+	pthread_mutex_lock(&w->lock);
+	w->frames = frames;
+	pthread_mutex_unlock(&w->lock);
+	return SQLITE_OK;
+}
+
+/* With the lock, as sync_now(). A busy database is tried at the next commit. */
+static void checkpoint(struct wal *w)
+{
+	w->frames = 0;
+	pthread_mutex_unlock(&w->lock);
+	sqlite3_wal_checkpoint_v2(w->checkpointer, NULL,
+				  SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	pthread_mutex_lock(&w->lock);
+}
+
+static void *run(void *arg)
+{
+	struct wal *w = arg;
+
+	pthread_mutex_lock(&w->lock);
+	while (!w->stop) {
+		if (w->synced < w->wanted && !w->syncing) {
+			if (sync_now(w) < 0)
+				w->wanted = w->synced; /* who waits is told */
+		} else if (w->frames >= FRAMES) {
+			checkpoint(w);
+		} else {
+			pthread_cond_wait(&w->change, &w->lock);
+		}
+	}
+	pthread_mutex_unlock(&w->lock);
+	return NULL;
+}
+
+static int start_thread(struct wal *w, struct failure *f)
+{
+	sigset_t all, old;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&w->thread, NULL, run, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc == 0)
+		return 0;
+	return failure_set(f, FAILURE_UNKNOWN, rc, "cannot start a thread: %s",
+			   log_err(rc));
+}
+
+static void release(struct wal *w)
+{
+	db_close(w->checkpointer);
+	util_close_fd(&w->fd);
+	pthread_cond_destroy(&w->change);
+	pthread_mutex_destroy(&w->lock);
+	*w = (struct wal){ 0 };
+}
+
+int wal_open(struct wal *w, const char *path, sqlite3 *db, struct failure *f)
+{
+	w->fd = -1;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->change, NULL);
+	if (open_log(w, path, f) == 0 &&
+	    db_open(path, false, &w->checkpointer, f) == 0 &&
+	    start_thread(w, f) == 0) {
+		sqlite3_wal_hook(db, count_frames, w);
+		w->open = true;
+		return 0;
+	}
+	release(w);
+	return -1;
+}
+
+void wal_close(struct wal *w)
+{
+	if (!w->open)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->stop = true;
+	pthread_cond_broadcast(&w->change);
+	pthread_mutex_unlock(&w->lock);
+	pthread_join(w->thread, NULL);
+	release(w);
+}
