@@ -293,6 +293,7 @@ static int create(struct daxfs_region *r, const char *name, const char *parent,
 	branch_attach(b, p);
 	entry_write(b);
 	branch_insert(b);
+	port_count(&r->counts.created, 1);
 	return 0;
 }
 
@@ -327,6 +328,7 @@ static int seal_memory(struct daxfs_branch *b)
 		port_store(&branch_entry(b)->state,
 			   cpu_to_le32(DAXFS_BRANCH_SEALED));
 		table_changed(b->r);
+		port_count(&b->r->counts.seals, 1);
 		ppool_drain(&b->pool);
 		ppool_drain(&b->ipool);
 		txn_free(b);

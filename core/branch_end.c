@@ -6,6 +6,7 @@ void branch_end(struct daxfs_branch *b, struct ended *e)
 {
 	/* before the lock, which busy users would go on taking */
 	port_store(&b->ended, 1);
+	port_count(&b->r->counts.ended, 1);
 	change_hold(b);
 	port_write_lock(&b->lock);
 	view_drop(&b->view);

@@ -236,6 +236,7 @@ static int commit(struct daxfs_region *r, struct daxfs_branch *leaf,
 		return rc;
 	}
 	rc = commit_media(r, leaf);
+	port_count(&r->counts.commits, 1);
 	if (rc)
 		message(msg,
 			"committed, but the media did not take all of it: the region is read-only until it is opened again");

@@ -259,7 +259,8 @@ void log_compact(struct daxfs_branch *b)
 	/* the caller's transaction waits */
 	b->txn = NULL;
 	/* on failure the old log goes on; try again when it has doubled */
-	(void)compact(b);
+	if (!compact(b))
+		port_count(&b->r->counts.compactions, 1);
 	port_unlock(&b->sync_lock);
 	txn_free(b);
 	b->txn = saved;

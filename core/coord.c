@@ -72,9 +72,13 @@ static bool lease_take(struct daxfs_region *r, __le64 *lease, bool *broken)
 	}
 	if (holder && coord_lives(r, holder))
 		return false;
-	return port_cas64(lease, raw,
-			  cpu_to_le64(DAXFS_LEASE(r->instance_id,
-						  DAXFS_LEASE_EPOCH(old) + 1)));
+	if (!port_cas64(lease, raw,
+			cpu_to_le64(DAXFS_LEASE(r->instance_id,
+						DAXFS_LEASE_EPOCH(old) + 1))))
+		return false;
+	if (holder)
+		port_count(&r->counts.leases_broken, 1);
+	return true;
 }
 
 static void lease_drop(const struct daxfs_region *r, __le64 *lease)

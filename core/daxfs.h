@@ -177,6 +177,28 @@ struct daxfs_region_info {
 
 void daxfs_region_info(struct daxfs_region *r, struct daxfs_region_info *out);
 
+/* Numbers for whoever watches a region. */
+struct daxfs_region_stats {
+	/* done by this instance since it opened the region */
+	u64 created, ended; /* branches */
+	u64 seals, commits, compactions;
+	u64 leases_broken;              /* of instances that had died */
+	u64 log_written;                /* bytes of log entries */
+	u64 syncs, sync_bytes, sync_ns; /* of the backing */
+	/* as it is */
+	u64 total_size;
+	u64 segments, segments_free;
+	u32 segment_size;
+	u32 branch_slots;
+	/* of the last time that nobody else had the branch table in hand */
+	u32 active, sealed, damaged;   /* branches; with main */
+	u64 data_bytes;                /* blocks that branches own */
+	u64 log_bytes, log_used_bytes; /* of their logs: segments, entries */
+};
+
+/* Waits for nobody: what others are changing is shown as it was before. */
+void daxfs_region_stats(struct daxfs_region *r, struct daxfs_region_stats *out);
+
 /* ---- Branches ------------------------------------------------------------ */
 
 struct daxfs_branch_info {

@@ -142,6 +142,12 @@ struct ended {
 	struct daxfs_branch *first;
 };
 
+/* What daxfs_region_stats() tells: counted with port_count(). */
+struct counts {
+	u64 created, ended, seals, commits, compactions, leases_broken;
+	u64 log_written, syncs, sync_bytes, sync_ns;
+};
+
 struct daxfs_region {
 	struct daxfs_backing bk;
 	u8 *mem;
@@ -186,6 +192,10 @@ struct daxfs_region {
 	bool gave;           /* segments have become free; space_lock */
 	/* Branches came, changed or went: how often, and up to which it is synced. */
 	u64 table_changes, table_synced; /* atomic */
+
+	struct counts counts;
+	port_mutex stats_lock; /* one who looks at a time; above table_lock */
+	struct daxfs_region_stats seen_stats; /* sums over the branches */
 
 	/* Shared regions, coord.h; table_lock. */
 	bool shared;
@@ -241,6 +251,7 @@ struct daxfs_branch {
 	bool gone;              /* ended for good: it has no segments */
 	bool exempt; /* changed by the engine itself, though it has ended */
 	u64 blocks, log_bytes; /* atomic */
+	u32 log_room;          /* atomic: of log_bytes, what log.seg has left */
 	u64 inodes;
 	u64 forgotten;      /* inodes of the parent that are gone here */
 	struct ppool pool;  /* small nodes */
@@ -603,7 +614,7 @@ bool space_retry(struct daxfs_branch *b, s64 rc, bool *tried);
  * Before a region that a killed process left is changed: what is changed next
  * may rest on what that one stored last.
  */
-int sync_killed(const struct daxfs_region *r);
+int sync_killed(struct daxfs_region *r);
 /* Say in the superblock who writes, before anything is in need of recovery. */
 int sync_writer(struct daxfs_region *r);
 /* The end of opening a region writable, and of closing it. */

@@ -31,6 +31,8 @@ int log_append(struct daxfs_branch *b, struct daxfs_txn *t, bool frees,
 	*stored = at(r, seg_offset(r, b->log.seg) + b->log.tail);
 	memcpy(*stored, t, size);
 	b->log.tail += size;
+	port_store(&b->log_room, r->seg_size - b->log.tail);
+	port_count(&r->counts.log_written, size);
 	return 0;
 }
 
@@ -97,6 +99,7 @@ static void end_at(struct daxfs_branch *b, u32 s, u64 pos)
 {
 	b->log.seg = s;
 	b->log.tail = (u32)pos;
+	port_store(&b->log_room, b->r->seg_size - b->log.tail);
 }
 
 /* What is newer than segment s, or all with NO_SEGMENT, was never written. */

@@ -154,6 +154,10 @@ u32 port_crc32c(u32 crc, const void *p, size_t n);
 #define port_fetch_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
 #define port_fetch_sub(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL)
 
+/* For counters: nothing is ordered by them. */
+#define port_count(p, n) ((void)__atomic_fetch_add((p), (n), __ATOMIC_RELAXED))
+#define port_counted(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+
 /* *p becomes `to` if it is `from`. */
 static inline bool port_cas64(__le64 *p, __le64 from, __le64 to)
 {

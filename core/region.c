@@ -70,6 +70,7 @@ static void free_region(struct daxfs_region *r)
 	port_mutex_destroy(&r->table_lock);
 	port_mutex_destroy(&r->gate);
 	port_mutex_destroy(&r->settle_lock);
+	port_mutex_destroy(&r->stats_lock);
 	port_mutex_destroy(&r->space_lock);
 	port_free(r);
 }
@@ -161,6 +162,7 @@ int daxfs_region_open(const struct daxfs_backing *backing, u32 flags,
 	port_mutex_init(&r->table_lock);
 	port_mutex_init(&r->gate);
 	port_mutex_init(&r->settle_lock);
+	port_mutex_init(&r->stats_lock);
 	port_mutex_init(&r->space_lock);
 	r->bk = *backing;
 	r->mem = backing->base;

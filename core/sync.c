@@ -25,12 +25,24 @@ struct plan {
 	bool stale;    /* a commit stopped the branch meanwhile */
 };
 
-static int backing_sync(const struct daxfs_region *r,
-			const struct daxfs_range *v, u32 count)
+static int backing_sync(struct daxfs_region *r, const struct daxfs_range *v,
+			u32 count)
 {
+	u64 begin, end, bytes = 0;
+	int rc;
+
 	if (!r->durable || !count)
 		return 0;
-	return r->bk.sync(r->bk.priv, v, count);
+	for (u32 i = 0; i < count; i++)
+		bytes += v[i].len;
+	begin = port_now_ns();
+	rc = r->bk.sync(r->bk.priv, v, count);
+	end = port_now_ns();
+	port_count(&r->counts.syncs, 1);
+	port_count(&r->counts.sync_bytes, bytes);
+	if (end > begin) /* the clock may have been set back */
+		port_count(&r->counts.sync_ns, end - begin);
+	return rc;
 }
 
 /* ---- Tables -------------------------------------------------------------------- */
@@ -320,8 +332,7 @@ int branch_sync_held(struct daxfs_branch *b)
 #define BATCH 256u /* branches in one step: a flush costs more than a branch */
 
 /* Make all ranges of the plans durable with one call. */
-static int batch_flush(const struct daxfs_region *r, const struct plan *p,
-		       u32 n)
+static int batch_flush(struct daxfs_region *r, const struct plan *p, u32 n)
 {
 	struct daxfs_range *v;
 	u64 count = 0;
@@ -398,7 +409,7 @@ static int batch_end(struct plan *p, int rc)
  */
 static int batch_sync(struct daxfs_branch **v, u32 n, struct plan *p)
 {
-	const struct daxfs_region *r = v[0]->r;
+	struct daxfs_region *r = v[0]->r;
 	u32 begun = 0;
 	int rc = 0, end = 0, err;
 
@@ -571,7 +582,7 @@ bool space_retry(struct daxfs_branch *b, s64 rc, bool *tried)
 
 /* ---- Opening and closing --------------------------------------------------------------- */
 
-int sync_killed(const struct daxfs_region *r)
+int sync_killed(struct daxfs_region *r)
 {
 	struct daxfs_range all = { 0, le64_to_cpu(r->sb->total_size) };
 

@@ -424,6 +424,7 @@ static void test_commit_fails(void **state)
 static void test_death(void **state)
 {
 	struct daxfs_region_info before, after;
+	struct daxfs_region_stats stats;
 	struct daxfs_branch *x, *y;
 
 	(void)state;
@@ -431,8 +432,12 @@ static void test_death(void **state)
 	assert_int_equal(daxfs_branch_create(a.r, "x", "main", 0), 0);
 	x = use(&a, "x");
 	put_file(x, "f", 7, 300000);
+	daxfs_region_stats(b.r, &stats);
+	assert_int_equal(stats.leases_broken, 0);
 	side_kill(&a);
 	y = use(&b, "x");
+	daxfs_region_stats(b.r, &stats);
+	assert_int_equal(stats.leases_broken, 1);
 	assert_true(has_file(y, "f", 7, 300000));
 	put_file(y, "g", 8, 1000);
 	assert_int_equal(daxfs_branch_create(b.r, "y", "main", 0), 0);
