@@ -121,16 +121,48 @@ void session_close(struct session *s)
 	s->r = NULL;
 }
 
+/* Replies that come in pieces: arrays are joined, the rest is the last one's. */
+static int join_reply(void *arg, json_object *params)
+{
+	json_object **all = arg;
+
+	if (!*all)
+		*all = json_object_new_object();
+	json_object_object_foreach(params, key, v)
+	{
+		json_object *have;
+
+		if (!json_object_object_get_ex(*all, key, &have) ||
+		    !json_object_is_type(have, json_type_array)) {
+			cli_json_add(*all, key, json_object_get(v));
+			continue;
+		}
+		for (size_t i = 0; i < json_object_array_length(v); i++)
+			json_object_array_add(have,
+					      json_object_get(
+						      json_object_array_get_idx(v,
+										i)));
+	}
+	return 0;
+}
+
 static int call_once(struct session *s, const char *method, json_object *params,
 		     json_object **reply, struct varlink_error *e)
 {
 	cleanup_free char *full = str_printf("io.daxfs.Branches.%s", method);
+	int rc;
 
 	if (!full)
 		return -ENOMEM;
 	if (!s->client)
 		return varlink_call_local(&s->iface, method, params, reply, e);
-	return varlink_call(s->client, full, params, CALL_TIMEOUT_MS, reply, e);
+	rc = varlink_call_more(s->client, full, params, CALL_TIMEOUT_MS,
+			       join_reply, reply, e);
+	if (rc < 0) {
+		json_object_put(*reply);
+		*reply = NULL;
+	}
+	return rc;
 }
 
 /* The server was ending: what it has not answered it has not done. */

@@ -451,7 +451,14 @@ int daxfs_branch_problem(struct daxfs_region *r, const char *name,
 int daxfs_branch_list(struct daxfs_region *r, struct daxfs_branch_info **out,
 		      u32 *count)
 {
+	return daxfs_branch_list_from(r, 0, ~0u, out, count);
+}
+
+int daxfs_branch_list_from(struct daxfs_region *r, u64 after, u32 max,
+			   struct daxfs_branch_info **out, u32 *count)
+{
 	struct daxfs_branch_info *v;
+	struct daxfs_branch *b;
 	u32 n = 0;
 	int rc = table_enter(r);
 
@@ -459,8 +466,12 @@ int daxfs_branch_list(struct daxfs_region *r, struct daxfs_branch_info **out,
 	*count = 0;
 	if (rc)
 		return rc;
-	v = port_alloc(r->branches * sizeof(*v));
-	for (struct daxfs_branch *b = r->first; v && b; b = b->next)
+	if (max > r->branches)
+		max = r->branches;
+	v = port_alloc(max * sizeof(*v));
+	for (b = r->first; b && b->id <= after; b = b->next)
+		;
+	for (; v && b && n < max; b = b->next)
 		fill_info(b, &v[n++]);
 	table_leave(r);
 	*out = v;

@@ -297,6 +297,12 @@ int daxfs_branch_problem(struct daxfs_region *r, const char *name,
  */
 int daxfs_branch_list(struct daxfs_region *r, struct daxfs_branch_info **out,
 		      u32 *count);
+/*
+ * The same in pieces: of those with an id above `after`, the first `max`; none
+ * are left when *count is less. What lives all the time is listed once.
+ */
+int daxfs_branch_list_from(struct daxfs_region *r, u64 after, u32 max,
+			   struct daxfs_branch_info **out, u32 *count);
 void daxfs_free(void *p);
 
 /* ESTALE once the branch has ended, else 0. Cheap: one atomic load. */

@@ -8,6 +8,7 @@
 #include "../common/log.h"
 #include "../common/util.h"
 #include "server.h"
+#include "stats.h"
 
 /* A slow sync or commit must not keep mounts waiting. */
 #define WORKERS 4
@@ -64,6 +65,11 @@ static void hook_ended(void *arg, bool main_changed)
 	notifier_drain(srv->notifier);
 }
 
+static bool hook_stats(void *arg, json_object *front, json_object **mounts)
+{
+	return stats_json(arg, front, mounts);
+}
+
 static void on_end(void *arg, struct daxfs_branch *b)
 {
 	struct server *srv = arg;
@@ -117,6 +123,7 @@ int control_start(struct server *srv, struct daxfs_message *msg)
 			.mounted = hook_mounted,
 			.flush = hook_flush,
 			.ended = hook_ended,
+			.stats = hook_stats,
 			.arg = srv,
 		},
 	};

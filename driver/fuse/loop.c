@@ -20,6 +20,7 @@
 #include "../common/log.h"
 #include "../common/util.h"
 #include "raw.h"
+#include "stats.h"
 
 /* Room for the largest write and what precedes it. */
 #define BUFFER_SIZE ((1u << 20) + 4096)
@@ -153,8 +154,10 @@ static bool is_long(const struct fuse_in_header *in, size_t len)
 /* `fb` is what libfuse gets of the request. */
 static void process(struct mount *m, struct fuse_buf *fb)
 {
+	stats_begin(m, fb->mem, fb->size);
 	if (!raw_serve(m, fb->mem, fb->size))
 		fuse_session_process_buf(m->se, fb);
+	stats_end();
 }
 
 static void rearm(struct loop *l, struct mount *m)

@@ -12,6 +12,7 @@
 #include "../common/util.h"
 #include "ops.h"
 #include "raw.h"
+#include "stats.h"
 
 /* Newer than Debian 12's header; numbers and layout are the protocol's. */
 #define RAW_STATX 52
@@ -156,6 +157,7 @@ static int reply(struct mount *m, const struct fuse_in_header *in, int rc,
 		{ (void *)body, len },
 	};
 
+	stats_answer(v);
 	/* ENOENT: the request was interrupted, nobody waits for the answer. */
 	return writev(m->fd, v, rc ? 1 : 2) < 0 ? -errno : 0;
 }

@@ -72,6 +72,7 @@ struct mount {
 	 * in; all atomic. See loop_settle().
 	 */
 	unsigned epoch, beside[2];
+	u64 requests, read_bytes, written_bytes; /* atomic; stats.c */
 	pthread_mutex_t flush_lock; /* one flush at a time; above no other */
 	struct nodes nodes;
 	struct names names; /* main only: what to forget after a commit */

@@ -12,6 +12,7 @@
 #include "../common/log.h"
 #include "../common/util.h"
 #include "server.h"
+#include "stats.h"
 
 static ssize_t send_init(struct mount *m, int fd, struct iovec *iov, int count)
 {
@@ -44,6 +45,7 @@ static ssize_t send_reply(int fd, struct iovec *iov, int count, void *userdata)
 	/* Unique numbers are not 0; notifications have 0. */
 	if (h->unique && h->unique == m->init_unique)
 		return send_init(m, fd, iov, count);
+	stats_answer(iov);
 	return writev(fd, iov, count);
 }
 

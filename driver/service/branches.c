@@ -7,6 +7,7 @@
 #include "../common/util.h"
 #include "branches_json.h"
 #include "branches_reply.h"
+#include "branches_stats.h"
 #include "io.daxfs.Branches.varlink.h"
 
 /* ---- Looking ------------------------------------------------------------- */
@@ -18,36 +19,59 @@ static void get_region(struct varlink_call_ctx *ctx, json_object *params,
 	branches_reply_with(ctx, "region", branches_json_region(arg));
 }
 
-static void list(struct varlink_call_ctx *ctx, json_object *params, void *arg)
+/* A client that asks for more gets them in messages of this many. */
+#define LIST_BATCH 256u
+
+/* At most `max` with ids above *after, which becomes the last one's. */
+static int list_some(struct branches_service *s, u64 *after, u32 max,
+		     json_object **out, u32 *count)
 {
-	struct branches_service *s = arg;
 	json_object *array = json_object_new_array();
 	struct daxfs_branch_info *infos;
 	bool ok = array;
-	u32 count, i;
-	int rc;
+	u32 i;
+	int rc = daxfs_branch_list_from(s->region, *after, max, &infos, count);
 
-	(void)params;
-	rc = daxfs_branch_list(s->region, &infos, &count);
-	if (rc) {
-		json_object_put(array);
-		branches_fail(ctx, rc, "cannot list the branches: %s",
-			      log_err(-rc));
-		return;
-	}
-	for (i = 0; ok && i < count; i++) {
+	for (i = 0; !rc && ok && i < *count; i++) {
 		json_object *o = branches_json_branch(s, &infos[i]);
 
+		*after = infos[i].id;
 		ok = o && !json_object_array_add(array, o);
 		if (!ok)
 			json_object_put(o);
 	}
 	daxfs_free(infos);
-	if (!ok) {
+	if (!rc && !ok)
+		rc = -ENOMEM;
+	if (rc)
 		json_object_put(array);
-		array = NULL;
+	else
+		*out = array;
+	return rc;
+}
+
+static void list(struct varlink_call_ctx *ctx, json_object *params, void *arg)
+{
+	u32 max = varlink_wants_more(ctx) ? LIST_BATCH : ~0u, count;
+	struct branches_service *s = arg;
+	json_object *array;
+	u64 after = 0;
+	int rc;
+
+	(void)params;
+	for (;;) {
+		rc = list_some(s, &after, max, &array, &count);
+		if (rc || count < max)
+			break;
+		rc = branches_reply_more_with(ctx, "branches", array);
+		if (rc)
+			break;
 	}
-	branches_reply_with(ctx, "branches", array);
+	if (rc)
+		branches_fail(ctx, rc, "cannot list the branches: %s",
+			      log_err(-rc));
+	else
+		branches_reply_with(ctx, "branches", array);
 }
 
 static void get(struct varlink_call_ctx *ctx, json_object *params, void *arg)
@@ -425,6 +449,7 @@ void branches_interface(struct branches_service *s,
 		{ "Mount", mount_method },
 		{ "Unmount", unmount },
 		{ "Sync", sync_region },
+		{ "GetStats", branches_get_stats },
 		{ NULL, NULL },
 	};
 

@@ -34,6 +34,11 @@ struct branches_mounter {
 	 * mount shows what was.
 	 */
 	void (*ended)(void *arg, bool main_changed);
+	/*
+	 * The front's numbers: an object for "front", and with `mounts` an array
+	 * of those of its mounts (NULL: busy). Waits for nobody. False: no memory.
+	 */
+	bool (*stats)(void *arg, json_object *front, json_object **mounts);
 	void *arg;
 };
 

@@ -175,6 +175,18 @@ void branches_reply_with(struct varlink_call_ctx *ctx, const char *key,
 	varlink_reply(ctx, reply);
 }
 
+int branches_reply_more_with(struct varlink_call_ctx *ctx, const char *key,
+			     json_object *value)
+{
+	json_object *reply = json_object_new_object();
+
+	if (!reply || !branches_json_add(reply, key, value)) {
+		json_object_put(reply ? reply : value);
+		return -ENOMEM;
+	}
+	return varlink_reply_more(ctx, reply);
+}
+
 void branches_reply_branch(struct branches_service *s,
 			   struct varlink_call_ctx *ctx, const char *name)
 {

@@ -24,6 +24,9 @@ void branches_reply_done(struct varlink_call_ctx *ctx, int rc,
 /* An answer with one member; takes over `value` (NULL: no memory). */
 void branches_reply_with(struct varlink_call_ctx *ctx, const char *key,
 			 json_object *value);
+/* The same for an answer that continues; 0 or -errno. */
+int branches_reply_more_with(struct varlink_call_ctx *ctx, const char *key,
+			     json_object *value);
 void branches_reply_branch(struct branches_service *s,
 			   struct varlink_call_ctx *ctx, const char *name);
 

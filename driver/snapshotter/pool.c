@@ -74,13 +74,14 @@ int pool_sync(struct pool *p, struct failure *f)
 	return simple_call(p, "Sync", json_object_new_object(), f);
 }
 
-static int has_mounts(json_object *reply)
+/* 1: some; a positive answer ends the listing. */
+static int has_mounts(void *arg, json_object *reply)
 {
 	json_object *list, *points;
 
 	if (!json_object_object_get_ex(reply, "branches", &list) ||
 	    !json_object_is_type(list, json_type_array))
-		return -1;
+		return invalid_reply("List", arg);
 	for (size_t i = 0; i < json_object_array_length(list); i++) {
 		json_object *branch = json_object_array_get_idx(list, i);
 
@@ -109,20 +110,17 @@ static int end_process(pid_t pid, struct failure *f)
 
 int pool_stop_idle(struct pool *p, struct failure *f)
 {
-	json_object *region = NULL, *branches = NULL, *o;
+	json_object *region = NULL, *o;
 	int rc =
 		pool_call(p, "GetRegion", json_object_new_object(), &region, f);
 
 	if (rc == 0)
-		rc = pool_call(p, "List", json_object_new_object(), &branches,
-			       f);
-	if (rc == 0 && has_mounts(branches))
-		rc = 1;
+		rc = pool_call_more(p, "List", json_object_new_object(),
+				    has_mounts, f, f);
 	if (rc == 0 && json_object_object_get_ex(region, "region", &o) &&
 	    json_object_object_get_ex(o, "pid", &o))
 		rc = end_process((pid_t)json_object_get_int(o), f);
 	json_object_put(region);
-	json_object_put(branches);
 	return rc;
 }
 
@@ -251,31 +249,41 @@ int pool_usage(struct pool *p, const char *branch, int64_t *bytes,
 	return rc;
 }
 
-int pool_walk(struct pool *p, int (*fn)(void *arg, const struct pool_branch *b),
-	      void *arg, struct failure *f)
-{
-	json_object *reply = NULL, *list, *o;
-	int rc = pool_call(p, "List", json_object_new_object(), &reply, f);
+struct walk {
+	int (*fn)(void *arg, const struct pool_branch *b);
+	void *arg;
+	struct failure *f;
+};
 
-	if (rc < 0)
-		return rc;
+static int walk_some(void *arg, json_object *reply)
+{
+	const struct walk *w = arg;
+	json_object *list, *o;
+	int rc = 0;
+
 	if (!json_object_object_get_ex(reply, "branches", &list) ||
 	    !json_object_is_type(list, json_type_array))
-		rc = invalid_reply("List", f);
+		return invalid_reply("List", w->f);
 	for (size_t i = 0; rc == 0 && i < json_object_array_length(list); i++) {
 		json_object *branch = json_object_array_get_idx(list, i);
 		struct pool_branch b = { .sealed = is_sealed(branch) };
 
 		if (!json_object_object_get_ex(branch, "name", &o) ||
-		    !json_object_is_type(o, json_type_string)) {
-			rc = invalid_reply("List", f);
-			break;
-		}
+		    !json_object_is_type(o, json_type_string))
+			return invalid_reply("List", w->f);
 		b.name = json_object_get_string(o);
-		rc = fn(arg, &b);
+		rc = w->fn(w->arg, &b);
 	}
-	json_object_put(reply);
 	return rc;
+}
+
+int pool_walk(struct pool *p, int (*fn)(void *arg, const struct pool_branch *b),
+	      void *arg, struct failure *f)
+{
+	struct walk w = { fn, arg, f };
+
+	return pool_call_more(p, "List", json_object_new_object(), walk_some,
+			      &w, f);
 }
 
 /* ---- Mounts -------------------------------------------------------------- */

@@ -152,12 +152,39 @@ static void pause_before(int attempt)
 		nanosleep(&t, NULL);
 }
 
+/* What becomes of the answers: one is kept, or each is shown. */
+struct answers {
+	json_object **reply;
+	int (*fn)(void *arg, json_object *reply);
+	void *arg;
+	bool any;    /* were shown: the call is not repeated */
+	int stopped; /* what fn answered */
+};
+
+static int show_answer(void *arg, json_object *reply)
+{
+	struct answers *a = arg;
+
+	a->any = true;
+	a->stopped = a->fn(a->arg, reply);
+	return a->stopped ? -ECANCELED : 0;
+}
+
+static int call_once(struct varlink_client *c, const char *method,
+		     json_object *params, struct answers *a,
+		     struct varlink_error *e)
+{
+	if (!a->fn)
+		return varlink_call(c, method, params, CALL_MS, a->reply, e);
+	return varlink_call_more(c, method, params, CALL_MS, show_answer, a, e);
+}
+
 /*
  * A connection that ends may have belonged to a process that is gone; the next
  * attempt starts another. All calls may be repeated: see their callers.
  */
-int pool_call(struct pool *p, const char *method, json_object *params,
-	      json_object **reply, struct failure *f)
+static int call_pool(struct pool *p, const char *method, json_object *params,
+		     struct answers *a, struct failure *f)
 {
 	cleanup_free char *full = str_printf(INTERFACE ".%s", method);
 	struct varlink_client *c;
@@ -168,13 +195,17 @@ int pool_call(struct pool *p, const char *method, json_object *params,
 		json_object_put(params);
 		return failure_no_memory(f);
 	}
-	for (int i = 0; i < ATTEMPTS && peer_gone(rc, &e); i++) {
+	for (int i = 0; i < ATTEMPTS && peer_gone(rc, &e) && !a->any; i++) {
 		pause_before(i);
 		if (client_get(p, &c, f) < 0) {
 			rc = -1;
 			break;
 		}
-		rc = varlink_call(c, full, params, CALL_MS, reply, &e);
+		rc = call_once(c, full, params, a, &e);
+		if (a->stopped) { /* the rest of the answers comes too late */
+			varlink_close(c);
+			break;
+		}
 		if (rc == 0 || (rc == -EREMOTEIO && !peer_gone(rc, &e))) {
 			client_put(p, c);
 			if (rc < 0)
@@ -188,6 +219,24 @@ int pool_call(struct pool *p, const char *method, json_object *params,
 	}
 	json_object_put(params);
 	return rc < 0 ? -1 : 0;
+}
+
+int pool_call(struct pool *p, const char *method, json_object *params,
+	      json_object **reply, struct failure *f)
+{
+	struct answers a = { .reply = reply };
+
+	return call_pool(p, method, params, &a, f);
+}
+
+int pool_call_more(struct pool *p, const char *method, json_object *params,
+		   int (*fn)(void *arg, json_object *reply), void *arg,
+		   struct failure *f)
+{
+	struct answers a = { .fn = fn, .arg = arg };
+	int rc = call_pool(p, method, params, &a, f);
+
+	return a.stopped ? a.stopped : rc;
 }
 
 /* ---- Start --------------------------------------------------------------- */

@@ -26,5 +26,12 @@ struct pool {
  */
 int pool_call(struct pool *p, const char *method, json_object *params,
 	      json_object **reply, struct failure *f);
+/*
+ * With "more": `fn` gets each reply (borrowed); what is nonzero ends the call
+ * and is returned.
+ */
+int pool_call_more(struct pool *p, const char *method, json_object *params,
+		   int (*fn)(void *arg, json_object *reply), void *arg,
+		   struct failure *f);
 
 #endif
