@@ -14,6 +14,7 @@ PKG_CONFIG ?= pkg-config
 CFLAGS ?= -O2 -g
 LDFLAGS ?=
 SAN ?=
+FAULTS ?=
 V ?= 0
 
 B := build
@@ -24,6 +25,9 @@ else ifeq ($(SAN),address$(comma)undefined)
 O := $(B)/san
 else
 O := $(B)/san-$(subst $(comma),-,$(SAN))
+endif
+ifneq ($(FAULTS),)
+O := $(B)/faults
 endif
 G := $(B)/gen
 
@@ -39,6 +43,7 @@ endif
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 CPP_ALL := -D_GNU_SOURCE -DDAXFS_VERSION_STRING='"$(VERSION)"' -I. -I$(G)
+CPP_ALL += $(if $(FAULTS),-DDAXFS_FAULTS)
 C_ALL := -std=gnu11 $(WARN) -pthread -fPIE
 LD_ALL := -pthread -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 ifeq ($(SAN),)
@@ -130,6 +135,7 @@ help: ## show this text
 	@echo 'Knobs:'
 	@echo '  V=1            show the commands'
 	@echo '  SAN=LIST       sanitizers, e.g. SAN=address,undefined; goes to build/san'
+	@echo '  FAULTS=1       places where tests kill a process; goes to build/faults'
 	@echo '  CC= CFLAGS= LDFLAGS=   as usual; CFLAGS defaults to "-O2 -g"'
 	@echo '  PREFIX= DESTDIR=       where install goes, default /usr/local'
 	@echo '  T="bats/10-x …"        which tests make check runs, default all'
@@ -160,6 +166,7 @@ check: ## install what tests need, build, run all tests
 	+@$(MAKE) --no-print-directory $(PARALLEL) programs tools crash model
 	+@$(MAKE) --no-print-directory $(PARALLEL) unit crash SAN=address,undefined
 	+@$(MAKE) --no-print-directory $(PARALLEL) threads SAN=thread
+	+@$(MAKE) --no-print-directory $(PARALLEL) programs FAULTS=1
 	@tests/run $(T)
 
 check-long: ## as check, with the long variants of tests (LONG=1)

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "fault.h"
 #include "util.h"
 
 #ifndef DAXFS_VERSION_STRING
@@ -144,6 +145,7 @@ static void parse_long(const struct opt_usage *u, struct args *a,
 
 	if (!shown)
 		usage_error(u, "out of memory");
+	fault_option(arg);
 	if (str_eq(shown, "--help") && !value)
 		print_help(u);
 	if (str_eq(shown, "--version") && !value)

@@ -12,6 +12,7 @@
 #include <sys/mount.h>
 #include <time.h>
 
+#include "../common/fault.h"
 #include "../common/log.h"
 #include "../common/util.h"
 #include "mount.h"
@@ -187,6 +188,7 @@ static int place(struct mount *m, int mnt_fd, const char *path,
 		return message_fail(msg, ENOMEM, "out of memory");
 	memcpy(p->path, path, len);
 	rc = attach_move(mnt_fd, path, &p->mnt_id, msg);
+	FAULT_POINT("mount.placed");
 	if (rc) {
 		free(p);
 		return rc;
@@ -232,6 +234,7 @@ static int make_live(struct mount *m, unsigned flags, struct daxfs_message *msg)
 		return message_fail(msg, -rc,
 				    "cannot look at the new mount: %s",
 				    log_err(-rc));
+	FAULT_POINT("mount.superblock");
 	m->dev_major = info.dev_major;
 	m->dev_minor = info.dev_minor;
 	rc = loop_add(m->srv->loop, m);
@@ -278,6 +281,7 @@ static int start_mount(struct server *srv, struct daxfs_branch *b,
 	srv->mounts = m;
 	set_mount_of(srv, b, m);
 	rc = wait_ready(m, msg);
+	FAULT_POINT("mount.ready");
 	if (!rc)
 		rc = place(m, mnt_fd, path, msg);
 	if (!rc)
@@ -431,6 +435,7 @@ static void end_mount(struct mount *m)
 	int rc;
 
 	forget_mount(m);
+	FAULT_POINT("mount.ended");
 	if (!m->readonly && !daxfs_branch_status(m->branch)) {
 		rc = daxfs_evict_orphans(m->branch);
 		if (rc && rc != -ESTALE && rc != -EROFS)

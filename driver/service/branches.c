@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "../common/fault.h"
 #include "../common/log.h"
 #include "../common/util.h"
 #include "branches_json.h"
@@ -93,6 +94,7 @@ static void usage(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 
 	if (!varlink_get_string(ctx, params, "name", true, &name))
 		return;
+	FAULT_POINT("branches.usage.begun");
 	rc = daxfs_branch_get(s->region, name, &b);
 	if (!rc) {
 		rc = daxfs_usage(b, &bytes, &inodes);
@@ -204,12 +206,14 @@ static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 	rc = make_branch(s, name, parent,
 			 persistent ? DAXFS_BRANCH_PERSISTENT : 0, bytes,
 			 inodes);
+	FAULT_POINT("branches.create.made");
 	if (rc) {
 		branches_fail_create(s, ctx, rc, name, parent);
 		return;
 	}
 	if (mountpoint)
 		rc = mount_branch(s, name, mountpoint, flags, &msg);
+	FAULT_POINT("branches.create.mounted");
 	if (rc) {
 		int undo = daxfs_branch_delete(s->region, name);
 
@@ -258,9 +262,12 @@ static void seal(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 
 	if (!varlink_get_string(ctx, params, "name", true, &name))
 		return;
+	FAULT_POINT("branches.seal.begun");
 	rc = flush(s, name);
+	FAULT_POINT("branches.seal.flushed");
 	if (!rc)
 		rc = daxfs_branch_seal(s->region, name);
+	FAULT_POINT("branches.seal.sealed");
 	branches_reply_done(ctx, rc, name);
 }
 
@@ -346,8 +353,10 @@ static void delete (struct varlink_call_ctx *ctx, json_object *params,
 		return;
 	if (force && s->mounter.unmount_branch)
 		rc = s->mounter.unmount_branch(s->mounter.arg, name);
+	FAULT_POINT("branches.delete.unmounted");
 	if (!rc)
 		rc = daxfs_branch_delete(s->region, name);
+	FAULT_POINT("branches.delete.deleted");
 	/* a speculative branch has gone with its mounts */
 	if (force && rc == -ENOENT)
 		rc = 0;
@@ -383,6 +392,7 @@ static void mount_method(struct varlink_call_ctx *ctx, json_object *params,
 		return;
 	}
 	rc = mount_branch(s, name, mountpoint, flags, &msg);
+	FAULT_POINT("branches.mount.mounted");
 	if (rc) {
 		branches_fail(ctx, rc, "%s", msg.text);
 		return;
@@ -410,7 +420,9 @@ static void unmount(struct varlink_call_ctx *ctx, json_object *params,
 			      mountpoint);
 		return;
 	}
+	FAULT_POINT("branches.unmount.begun");
 	rc = s->mounter.unmount(s->mounter.arg, mountpoint, keep, &msg);
+	FAULT_POINT("branches.unmount.done");
 	if (rc)
 		branches_fail(ctx, rc, "%s", msg.text);
 	else
@@ -425,6 +437,7 @@ static void sync_region(struct varlink_call_ctx *ctx, json_object *params,
 
 	(void)params;
 	rc = daxfs_region_sync(s->region);
+	FAULT_POINT("branches.sync.done");
 	if (rc)
 		branches_fail(ctx, rc, "'%s': cannot sync: %s", s->path,
 			      log_err(-rc));

@@ -247,7 +247,7 @@ static void stat_snapshot(struct varlink_call_ctx *ctx, json_object *params,
 
 	if (!varlink_get_string(ctx, params, "key", true, &key))
 		return;
-	if (store_get(s->store, key, &snap, &f) < 0)
+	if (snapshotter_stat(s, key, &snap, &f) < 0)
 		fail(ctx, &f);
 	else
 		reply_info(ctx, &snap);

@@ -215,6 +215,7 @@ static void stop(struct daemon *d)
 {
 	varlink_server_free(d->server);
 	reaper_stop(d->snap.reaper);
+	snapshotter_free_lost(&d->snap);
 	pool_close(d->snap.pool);
 	store_close(d->snap.store);
 	util_close_fd(&d->state_lock);

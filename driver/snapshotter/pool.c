@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "../common/fault.h"
 #include "../common/log.h"
 #include "../common/util.h"
 #include "pool_client.h"
@@ -154,6 +155,7 @@ static int make_mountpoint(const char *path, struct failure *f)
 		return failure_set(f, FAILURE_UNKNOWN, errno,
 				   "cannot make the mount point %s: %s", path,
 				   log_err(errno));
+	FAULT_POINT("pool.folder-made");
 	return 0;
 }
 
@@ -370,10 +372,12 @@ int pool_unmount(struct pool *p, const char *mountpoint, struct failure *f)
 	if (rc == 0 || is_mount(mountpoint))
 		while (umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 			rc = 0;
+	FAULT_POINT("pool.unmounted");
 	if (rmdir(mountpoint) < 0 && errno != ENOENT)
 		return failure_set(f, FAILURE_UNKNOWN, errno,
 				   "cannot remove the mount point %s: %s",
 				   mountpoint, log_err(errno));
+	FAULT_POINT("pool.folder-removed");
 	return 0;
 }
 

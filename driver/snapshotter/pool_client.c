@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "../common/fault.h"
 #include "../common/log.h"
 #include "../common/util.h"
 #include "../region/region.h"
@@ -46,6 +47,7 @@ static int start_fuse(struct pool *p, struct failure *f)
 		return failure_set(f, FAILURE_UNAVAILABLE, EHOSTDOWN,
 				   "the pool %s cannot be served: %s",
 				   p->region, text);
+	FAULT_POINT("pool.fuse-started");
 	log_event(LOG_INFO, "daxfs-fuse started", "region", p->region, "log",
 		  p->log_file, NULL);
 	return 0;
@@ -109,8 +111,8 @@ static void client_put(struct pool *p, struct varlink_client *c)
 
 /* ---- Calls --------------------------------------------------------------- */
 
-static void call_failure(const char *method, json_object *params,
-			 const struct varlink_error *e, struct failure *f)
+/* The message names the branch or the mount point. */
+static void call_failure(const struct varlink_error *e, struct failure *f)
 {
 	static const struct {
 		const char *name;
@@ -121,18 +123,15 @@ static void call_failure(const char *method, json_object *params,
 		{ INTERFACE ".NoSpace", FAILURE_RESOURCE_EXHAUSTED },
 	};
 	enum failure_status status = FAILURE_UNKNOWN;
-	json_object *name;
-	const char *of = "";
 
 	for (unsigned i = 0; i < ARRAY_SIZE(map); i++)
 		if (str_eq(e->name, map[i].name))
 			status = map[i].status;
+	if (e->err == EUCLEAN || e->err == EROFS) /* trying again is no use */
+		status = FAILURE_PRECONDITION;
 	if (e->err == EMFILE || e->err == ENFILE || e->err == ENOMEM)
 		status = FAILURE_RESOURCE_EXHAUSTED;
-	if (json_object_object_get_ex(params, "name", &name))
-		of = json_object_get_string(name);
-	failure_set(f, status, e->err ? e->err : EIO, "pool: %s %s: %s", method,
-		    of, e->message);
+	failure_set(f, status, e->err ? e->err : EIO, "pool: %s", e->message);
 }
 
 /* The process is gone, or going: the connection ended, or it says so. */
@@ -189,11 +188,16 @@ static int call_pool(struct pool *p, const char *method, json_object *params,
 	cleanup_free char *full = str_printf(INTERFACE ".%s", method);
 	struct varlink_client *c;
 	struct varlink_error e = { 0 };
-	int rc = -ECONNRESET;
+	int rc = -ECONNRESET, err;
 
 	if (!full || !params) {
 		json_object_put(params);
 		return failure_no_memory(f);
+	}
+	err = FAULT_ERRNO("pool.call");
+	if (err) {
+		json_object_put(params);
+		return failure_set(f, FAILURE_UNAVAILABLE, err, "pool: fault");
 	}
 	for (int i = 0; i < ATTEMPTS && peer_gone(rc, &e) && !a->any; i++) {
 		pause_before(i);
@@ -209,7 +213,7 @@ static int call_pool(struct pool *p, const char *method, json_object *params,
 		if (rc == 0 || (rc == -EREMOTEIO && !peer_gone(rc, &e))) {
 			client_put(p, c);
 			if (rc < 0)
-				call_failure(method, params, &e, f);
+				call_failure(&e, f);
 			break;
 		}
 		varlink_close(c);
@@ -218,6 +222,7 @@ static int call_pool(struct pool *p, const char *method, json_object *params,
 			    "the pool's daxfs-fuse: %s: %s", method, e.message);
 	}
 	json_object_put(params);
+	FAULT_POINT("pool.answered");
 	return rc < 0 ? -1 : 0;
 }
 
@@ -257,6 +262,7 @@ static int make_region(const struct pool_settings *s, struct failure *f)
 		return failure_set(f, FAILURE_UNKNOWN, EIO,
 				   "the pool %s cannot be made: %s", s->region,
 				   text);
+	FAULT_POINT("pool.region-made");
 	log_event(LOG_INFO, "pool made", "region", s->region, "size",
 		  format_size(s->size), "branches", branches, NULL);
 	return 0;

@@ -22,14 +22,22 @@ struct unmount {
 	char *mountpoint;
 };
 
+struct undo {
+	struct undo *next;
+	int64_t id;
+	bool commit; /* of a commit, else of a creation */
+};
+
 struct reaper {
 	struct store *store;
 	struct pool *pool;
 	pthread_t thread;
-	pthread_mutex_t lock; /* the members below; leaf */
+	pthread_mutex_t undo_lock; /* one settles at a time; outside all others */
+	pthread_mutex_t lock;      /* the members below; leaf */
 	pthread_cond_t wake, passed;
 	uint64_t wanted, done; /* passes: asked for, finished */
 	struct unmount *unmounts;
+	struct undo *undos;
 	unsigned retry; /* seconds, 0: nothing is left */
 	time_t stop_at; /* end, at the latest then; 0: not asked to */
 };
@@ -158,6 +166,85 @@ static unsigned next_retry(unsigned last)
 	return last > RETRY_SECONDS_MAX / 2 ? RETRY_SECONDS_MAX : 2 * last;
 }
 
+/* ---- What could not be undone at once ------------------------------------ */
+
+static int undo_one(struct reaper *r, const struct undo *u)
+{
+	struct failure f;
+	int rc = u->commit ? store_cancel_commit(r->store, u->id, &f)
+			   : store_abandon(r->store, u->id, &f);
+
+	if (rc < 0)
+		log_event(LOG_WARN, "cannot undo what failed yet", "error",
+			  f.text, NULL);
+	else
+		log_event(LOG_INFO, "undone what had failed", "operation",
+			  u->commit ? "commit" : "creation", NULL);
+	return rc;
+}
+
+static bool has_undo(struct reaper *r)
+{
+	bool has;
+
+	pthread_mutex_lock(&r->lock);
+	has = r->undos;
+	pthread_mutex_unlock(&r->lock);
+	return has;
+}
+
+static struct undo *take_undo(struct reaper *r)
+{
+	struct undo *u;
+
+	pthread_mutex_lock(&r->lock);
+	u = r->undos;
+	if (u)
+		r->undos = u->next;
+	pthread_mutex_unlock(&r->lock);
+	return u;
+}
+
+static void put_undo(struct reaper *r, struct undo *u)
+{
+	pthread_mutex_lock(&r->lock);
+	u->next = r->undos;
+	r->undos = u;
+	if (!r->retry)
+		r->retry = RETRY_SECONDS;
+	pthread_cond_signal(&r->wake);
+	pthread_mutex_unlock(&r->lock);
+}
+
+void reaper_undo(struct reaper *r, int64_t id, bool commit)
+{
+	struct undo *u = malloc(sizeof(*u));
+
+	if (!u)
+		return; /* the next start undoes it */
+	*u = (struct undo){ .id = id, .commit = commit };
+	put_undo(r, u);
+}
+
+void reaper_settle(struct reaper *r)
+{
+	struct undo *u;
+
+	if (!has_undo(r))
+		return;
+	pthread_mutex_lock(&r->undo_lock);
+	while ((u = take_undo(r)) != NULL) {
+		if (undo_one(r, u) < 0) {
+			put_undo(r, u);
+			break;
+		}
+		free(u);
+	}
+	pthread_mutex_unlock(&r->undo_lock);
+}
+
+/* ---- The thread ---------------------------------------------------------- */
+
 static void *reap(void *arg)
 {
 	struct reaper *r = arg;
@@ -173,6 +260,7 @@ static void *reap(void *arg)
 		int rc;
 
 		pthread_mutex_unlock(&r->lock);
+		reaper_settle(r);
 		unmount_all(r, list);
 		rc = run_pass(&p, &f);
 		if (rc < 0)
@@ -182,7 +270,8 @@ static void *reap(void *arg)
 			log_event(LOG_DEBUG, "removed snapshots freed", "count",
 				  log_fmt("%u", p.freed), NULL);
 		pthread_mutex_lock(&r->lock);
-		r->retry = rc < 0 || p.left ? next_retry(r->retry) : 0;
+		r->retry =
+			rc < 0 || p.left || r->undos ? next_retry(r->retry) : 0;
 		r->done = target;
 		pthread_cond_broadcast(&r->passed);
 	}
@@ -205,6 +294,7 @@ int reaper_start(struct store *store, struct pool *pool, struct reaper **out,
 	r->store = store;
 	r->pool = pool;
 	r->wanted = 1; /* what the last run left */
+	pthread_mutex_init(&r->undo_lock, NULL);
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -226,6 +316,8 @@ int reaper_start(struct store *store, struct pool *pool, struct reaper **out,
 
 void reaper_stop(struct reaper *r)
 {
+	struct undo *u;
+
 	if (!r)
 		return;
 	pthread_mutex_lock(&r->lock);
@@ -235,6 +327,10 @@ void reaper_stop(struct reaper *r)
 	pthread_mutex_unlock(&r->lock);
 	pthread_join(r->thread, NULL);
 	unmount_all(r, r->unmounts);
+	reaper_settle(r);
+	while ((u = take_undo(r)) != NULL)
+		free(u);
+	pthread_mutex_destroy(&r->undo_lock);
 	pthread_cond_destroy(&r->wake);
 	pthread_cond_destroy(&r->passed);
 	pthread_mutex_destroy(&r->lock);

@@ -7,6 +7,53 @@
 #include "../common/util.h"
 #include "labels.h"
 
+/* ---- Failures ------------------------------------------------------------ */
+
+/*
+ * The pool speaks of branches; the client knows the snapshot. `what` is
+ * "snapshot" or "parent snapshot".
+ */
+static int pool_failed(const char *what, const char *key, struct failure *f)
+{
+	const struct failure why = *f;
+
+	if (why.status == FAILURE_NOT_FOUND)
+		return failure_set(f, FAILURE_PRECONDITION, EIO,
+				   "%s '%.300s' is lost: the pool does not have "
+				   "its branch; remove it",
+				   what, key);
+	return failure_set(f,
+			   why.status == FAILURE_ALREADY_EXISTS
+				   ? FAILURE_UNKNOWN
+				   : why.status,
+			   why.err, "%s '%.300s': %.400s", what, key, why.text);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static bool is_lost(const struct snapshotter *s, int64_t id)
+{
+	return s->n_lost &&
+	       bsearch(&id, s->lost, s->n_lost, sizeof(id), by_value);
+}
+
+int snapshotter_stat(struct snapshotter *s, const char *key,
+		     struct snapshot *out, struct failure *f)
+{
+	int rc = store_get(s->store, key, out, f);
+
+	if (rc < 0 || !is_lost(s, out->id))
+		return rc;
+	snapshot_clear(out);
+	failure_set(f, FAILURE_NOT_FOUND, ENOENT, "no branch");
+	return pool_failed("snapshot", key, f);
+}
+
 /* ---- Create -------------------------------------------------------------- */
 
 /* 1: the chain is here already, which the failure says; 0: go on. */
@@ -32,22 +79,41 @@ static int make_branch(struct snapshotter *s, const struct snapshot *snap,
 	int rc = pool_create(s->pool, snap->branch, snap->parent_branch,
 			     mountpoint, readonly, f);
 
-	if (rc == 0 || f->status != FAILURE_RESOURCE_EXHAUSTED)
-		return rc;
-	/* what was removed may not have been freed yet */
-	reaper_wait(s->reaper);
-	return pool_create(s->pool, snap->branch, snap->parent_branch,
-			   mountpoint, readonly, f);
+	if (rc < 0 && f->status == FAILURE_RESOURCE_EXHAUSTED) {
+		/* what was removed may not have been freed yet */
+		reaper_wait(s->reaper);
+		rc = pool_create(s->pool, snap->branch, snap->parent_branch,
+				 mountpoint, readonly, f);
+	}
+	if (rc == 0)
+		return 0;
+	/* of a new branch only the parent can be missing */
+	return f->status == FAILURE_NOT_FOUND
+		       ? pool_failed("parent snapshot", snap->parent, f)
+		       : pool_failed("snapshot", snap->name, f);
+}
+
+/* As if the call had not been. */
+static void undo_create(struct snapshotter *s, int64_t id, const char *key)
+{
+	struct failure f;
+
+	if (store_abandon(s->store, id, &f) < 0) {
+		log_event(LOG_ERROR, "snapshot left half-made for now", "key",
+			  key, "error", f.text, NULL);
+		reaper_undo(s->reaper, id, false);
+	}
+	reaper_kick(s->reaper);
 }
 
 int snapshotter_create(struct snapshotter *s, enum snapshot_kind kind,
 		       const char *key, const char *parent, json_object *labels,
 		       struct snapshot_mount *out, struct failure *f)
 {
-	struct failure undo;
 	struct snapshot snap;
 	int rc;
 
+	reaper_settle(s->reaper);
 	if (kind == KIND_ACTIVE && adopt(s, key, parent, labels, f) != 0)
 		return -1;
 	if (store_begin_create(s->store, kind, key, parent, labels, &snap, f) <
@@ -60,17 +126,8 @@ int snapshotter_create(struct snapshotter *s, enum snapshot_kind kind,
 	if (rc == 0)
 		rc = store_end_create(s->store, snap.id, f);
 	if (rc < 0) {
-		/* of branches, not of snapshots */
-		if (f->status == FAILURE_NOT_FOUND ||
-		    f->status == FAILURE_ALREADY_EXISTS)
-			f->status = FAILURE_UNKNOWN;
 		free(steal_ptr(&out->source));
-		if (store_abandon(s->store, snap.id, &undo) < 0)
-			log_event(LOG_ERROR,
-				  "snapshot left half-made until "
-				  "the next start",
-				  "key", key, "error", undo.text, NULL);
-		reaper_kick(s->reaper);
+		undo_create(s, snap.id, key);
 	}
 	snapshot_clear(&snap);
 	return rc;
@@ -99,18 +156,13 @@ int snapshotter_mounts(struct snapshotter *s, const char *key,
 				      out->readonly, f)
 			 : failure_no_memory(f);
 	if (rc > 0)
-		log_event(LOG_WARN, "lost mount remade", "key", key,
-			  "mountpoint", out->source, NULL);
-	/* the client's word for it is "snapshot", not "branch" */
-	if (rc < 0 && f->status == FAILURE_NOT_FOUND)
-		failure_set(f, FAILURE_UNKNOWN, EIO,
-			    "snapshot '%.300s': its branch %s is not in the "
-			    "pool",
-			    key, snap.branch);
-	if (rc < 0)
-		free(steal_ptr(&out->source));
+		log_event(LOG_INFO, "mounted again", "key", key, "mountpoint",
+			  out->source, NULL);
 	snapshot_clear(&snap);
-	return rc < 0 ? -1 : 0;
+	if (rc >= 0)
+		return 0;
+	free(steal_ptr(&out->source));
+	return pool_failed("snapshot", key, f);
 }
 
 /* ---- Commit -------------------------------------------------------------- */
@@ -125,9 +177,9 @@ static int seal(struct snapshotter *s, const struct snapshot *snap,
 		rc = pool_usage(s->pool, snap->branch, &size, &inodes, f);
 	if (rc == 0 && s->sync_commit)
 		rc = pool_sync(s->pool, f);
-	if (rc == 0)
-		rc = store_end_commit(s->store, snap->id, size, inodes, f);
-	return rc;
+	if (rc < 0)
+		return pool_failed("snapshot", snap->name, f);
+	return store_end_commit(s->store, snap->id, size, inodes, f);
 }
 
 int snapshotter_commit(struct snapshotter *s, const char *key, const char *name,
@@ -138,15 +190,16 @@ int snapshotter_commit(struct snapshotter *s, const char *key, const char *name,
 	struct failure other;
 	int rc;
 
+	reaper_settle(s->reaper);
 	if (store_begin_commit(s->store, key, name, labels, &snap, f) < 0)
 		return -1;
 	rc = seal(s, &snap, f);
 	/* sealed or not, it can be committed again */
-	if (rc < 0 && store_cancel_commit(s->store, snap.id, &other) < 0)
-		log_event(LOG_ERROR,
-			  "commit left unfinished until the next "
-			  "start",
-			  "key", key, "error", other.text, NULL);
+	if (rc < 0 && store_cancel_commit(s->store, snap.id, &other) < 0) {
+		log_event(LOG_ERROR, "commit left unfinished for now", "key",
+			  key, "error", other.text, NULL);
+		reaper_undo(s->reaper, snap.id, true);
+	}
 	mountpoint = rc == 0 ? pool_mountpoint(s->pool, snap.id) : NULL;
 	if (mountpoint) /* else the next start takes it away */
 		reaper_unmount(s->reaper, mountpoint);
@@ -159,8 +212,10 @@ int snapshotter_commit(struct snapshotter *s, const char *key, const char *name,
 int snapshotter_remove(struct snapshotter *s, const char *key,
 		       struct failure *f)
 {
-	int rc = store_remove(s->store, key, f);
+	int rc;
 
+	reaper_settle(s->reaper);
+	rc = store_remove(s->store, key, f);
 	if (rc == 0)
 		reaper_kick(s->reaper);
 	return rc;
@@ -179,8 +234,8 @@ int snapshotter_usage(struct snapshotter *s, const char *key, int64_t *size,
 		*inodes = snap.inodes;
 	} else {
 		rc = pool_usage(s->pool, snap.branch, size, inodes, f);
-		if (rc < 0 && f->status == FAILURE_NOT_FOUND)
-			f->status = FAILURE_UNKNOWN;
+		if (rc < 0)
+			pool_failed("snapshot", key, f);
 	}
 	snapshot_clear(&snap);
 	return rc;

@@ -3,13 +3,19 @@
  * Snapshots: rows of the store, each with a branch of the pool.
  *
  *   Prepare, View  row "preparing" → branch and mount → row "ready"
- *   Commit         row "committing" → branch sealed → row "ready", committed
+ *   Commit         row "committing" → branch sealed → row "ready", committed;
+ *                  undone where it does not get there: the row is active again,
+ *                  and can be committed again or removed
  *   Remove         row "removing", without a name; the reaper takes the mount
  *                  and the branch away and then forgets the row
  *
- * A process that dies anywhere in between leaves a row that says what to finish
- * or to undo (snapshotter_reconcile). Snapshots adopted by snapshot.ref share
- * the branch of the one that they stand for; it goes with the last of them.
+ * A process that dies anywhere in between leaves a row that says what to undo
+ * or, of a removal, to finish (snapshotter_reconcile). A client whose call was
+ * not answered takes it for not done, so undoing is what agrees with it.
+ *
+ * Snapshots adopted by snapshot.ref share the branch of the one that they stand
+ * for; it goes with the last of them. A lost snapshot is one whose branch is not
+ * in the pool: all that can be done with it is to list, relabel and remove it.
  *
  * Threads: any may call any of these. Two calls for one snapshot are ordered by
  * the row's state, which only one of them can change. No lock is held across a
@@ -27,6 +33,8 @@ struct snapshotter {
 	struct store *store;
 	struct pool *pool;
 	struct reaper *reaper;
+	int64_t *lost; /* ids, ascending; fixed once the start has found them */
+	size_t n_lost;
 	bool sync_commit; /* a layer is on disk before Commit answers */
 };
 
@@ -39,6 +47,9 @@ struct snapshot_mount {
 int snapshotter_create(struct snapshotter *s, enum snapshot_kind kind,
 		       const char *key, const char *parent, json_object *labels,
 		       struct snapshot_mount *out, struct failure *f);
+/* As store_get(); FailedPrecondition: the snapshot is lost. */
+int snapshotter_stat(struct snapshotter *s, const char *key,
+		     struct snapshot *out, struct failure *f);
 int snapshotter_mounts(struct snapshotter *s, const char *key,
 		       struct snapshot_mount *out, struct failure *f);
 int snapshotter_commit(struct snapshotter *s, const char *key, const char *name,
@@ -53,9 +64,13 @@ int snapshotter_cleanup(struct snapshotter *s, struct failure *f);
 
 /*
  * Once, before serving: make rows, branches and mounts agree. Says in the log
- * what it did.
+ * what it did. Its work is the rows and branches read once, and what is odd; a
+ * mount that is not there is made when it is asked for, and what was removed is
+ * freed by the reaper.
  */
 int snapshotter_reconcile(struct snapshotter *s, struct failure *f);
+
+void snapshotter_free_lost(struct snapshotter *s);
 
 /*
  * ---- reaper.c: what a call need not wait for, in a thread of its own --------
@@ -70,6 +85,13 @@ void reaper_kick(struct reaper *r); /* there is something to free */
 /* Take this mount away; `mountpoint` becomes the reaper's to free. */
 void reaper_unmount(struct reaper *r, char *mountpoint);
 void reaper_wait(struct reaper *r); /* until a pass that began after this */
+/*
+ * The metadata could not be written to undo what failed: row `id` is still
+ * "committing", or else "preparing" or ready though its client was told that it
+ * is not. Tried again by passes, and by reaper_settle() before calls go on.
+ */
+void reaper_undo(struct reaper *r, int64_t id, bool commit);
+void reaper_settle(struct reaper *r);
 
 /* One pass, in the caller's thread. *freed and *left may be NULL. */
 int reaper_pass(struct store *store, struct pool *pool, unsigned *freed,

@@ -411,7 +411,7 @@ int store_cancel_commit(struct store *s, int64_t id, struct failure *f)
 {
 	return set_state(s, false,
 			 "UPDATE snapshots SET state = 2, pending = NULL,"
-			 " pending_labels = NULL WHERE id = ?",
+			 " pending_labels = NULL WHERE id = ? AND state = 3",
 			 id, f);
 }
 
@@ -447,6 +447,20 @@ int store_remove(struct store *s, const char *key, struct failure *f)
 			    "i", snap.id);
 	snapshot_clear(&snap);
 	return txn_end(s, rc, f);
+}
+
+int64_t store_last_id(struct store *s, struct failure *f)
+{
+	int64_t id = 0;
+	int rc;
+
+	pthread_mutex_lock(&s->lock);
+	rc = db_number(s->db, f, &id,
+		       "SELECT seq FROM sqlite_sequence"
+		       " WHERE name = 'snapshots'",
+		       "");
+	pthread_mutex_unlock(&s->lock);
+	return rc < 0 ? -1 : id;
 }
 
 int store_abandon(struct store *s, int64_t id, struct failure *f)

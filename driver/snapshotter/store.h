@@ -65,6 +65,9 @@ int store_get_meta(struct store *s, const char *key, char **value,
 int store_set_meta(struct store *s, const char *key, const char *value,
 		   struct failure *f);
 
+/* The highest id that was ever given, 0: none; -1. */
+int64_t store_last_id(struct store *s, struct failure *f);
+
 /*
  * NotFound: no such parent; InvalidArgument: the parent is not committed;
  * AlreadyExists. The row is then "preparing" and out->branch its new branch's
@@ -97,6 +100,7 @@ int store_begin_commit(struct store *s, const char *key, const char *name,
 		       struct failure *f);
 int store_end_commit(struct store *s, int64_t id, int64_t size, int64_t inodes,
 		     struct failure *f);
+/* 0 also when it is not being committed. */
 int store_cancel_commit(struct store *s, int64_t id, struct failure *f);
 
 /*
@@ -114,9 +118,6 @@ int store_forget(struct store *s, int64_t id, struct failure *f);
 /* Is the branch used by another row than `id`? 1, 0 or -1. */
 int store_branch_shared(struct store *s, const char *branch, int64_t id,
 			struct failure *f);
-
-/* Is `id` an active snapshot or a view, which has a mount? 1, 0 or -1. */
-int store_wants_mount(struct store *s, int64_t id, struct failure *f);
 
 /* A snapshot that is ready, or being committed. NotFound. */
 int store_get(struct store *s, const char *key, struct snapshot *out,

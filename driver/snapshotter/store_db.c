@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "../common/fault.h"
 #include "../common/util.h"
 
 #define SCHEMA_VERSION 1
@@ -257,6 +258,7 @@ int txn_begin(struct store *s, bool durable, struct failure *f)
 	pthread_mutex_lock(&s->lock);
 	if (db_run(s->db, f, "BEGIN IMMEDIATE", "") == 0) {
 		s->durable = durable;
+		FAULT_POINT("store.begun");
 		return 0;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -266,9 +268,13 @@ int txn_begin(struct store *s, bool durable, struct failure *f)
 int txn_end(struct store *s, int rc, struct failure *f)
 {
 	bool durable = s->durable;
+	int err = rc >= 0 ? FAULT_ERRNO("store.commit") : 0;
 	struct failure ignored;
 	uint64_t commit = 0;
 
+	if (err)
+		rc = failure_set(f, FAILURE_RESOURCE_EXHAUSTED, err,
+				 "metadata: cannot write: fault");
 	if (rc >= 0 && db_run(s->db, f, "COMMIT", "") < 0)
 		rc = -1;
 	if (rc < 0 && !sqlite3_get_autocommit(s->db))
@@ -278,6 +284,7 @@ int txn_end(struct store *s, int rc, struct failure *f)
 	pthread_mutex_unlock(&s->lock);
 	if (rc >= 0 && durable && wal_wait(&s->wal, commit, f) < 0)
 		rc = -1;
+	FAULT_POINT("store.ended");
 	return rc;
 }
 

@@ -22,19 +22,6 @@ int store_get(struct store *s, const char *key, struct snapshot *out,
 	return rc < 0 ? -1 : 0;
 }
 
-int store_wants_mount(struct store *s, int64_t id, struct failure *f)
-{
-	int rc;
-
-	pthread_mutex_lock(&s->lock);
-	rc = db_number(s->db, f, NULL,
-		       "SELECT 1 FROM snapshots WHERE id = ? AND kind <> 3"
-		       " AND state IN (2, 3)",
-		       "i", id);
-	pthread_mutex_unlock(&s->lock);
-	return rc;
-}
-
 int store_update(struct store *s, const char *name, json_object *labels,
 		 const char *const *fields, unsigned n, struct snapshot *out,
 		 struct failure *f)

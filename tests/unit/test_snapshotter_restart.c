@@ -23,6 +23,7 @@
 #include "driver/common/util.h"
 #include "driver/snapshotter/pool_client.h"
 #include "driver/snapshotter/snapshotter.h"
+#include "driver/snapshotter/store_db.h"
 #include "scratch.h"
 
 struct fixture {
@@ -94,6 +95,7 @@ static int start_up(struct fixture *x)
 static void shut_down(struct fixture *x)
 {
 	reaper_stop(x->s.reaper);
+	snapshotter_free_lost(&x->s);
 	pool_close(x->s.pool);
 	store_close(x->s.store);
 	x->open = false;
@@ -358,9 +360,9 @@ static void test_killed_create(void **state)
 	OK(pool_create(x->s.pool, snap.branch, NULL, source, false, &f));
 	snapshot_clear(&snap);
 	restart(x);
+	check_counts(x, 0, 0);
 	assert_int_equal(access(source, F_OK), -1);
 	free(source);
-	check_counts(x, 0, 0);
 	make(x, KIND_ACTIVE, "a", ""); /* the names are free */
 	make(x, KIND_ACTIVE, "b", "");
 }
@@ -381,9 +383,13 @@ static void test_killed_commit(void **state)
 	snapshot_clear(&snap);
 	make(x, KIND_ACTIVE, "d", "");
 	restart(x);
-	assert_true(known(x, "ca", KIND_COMMITTED));
-	assert_true(known(x, "cb", KIND_COMMITTED));
-	assert_false(known(x, "a", KIND_ACTIVE));
+	/* its client was not told that it is done */
+	assert_true(known(x, "a", KIND_ACTIVE));
+	assert_true(known(x, "b", KIND_ACTIVE));
+	assert_true(shows(x, "a", "a"));
+	assert_true(shows(x, "b", "b"));
+	OK(snapshotter_commit(&x->s, "a", "ca", NULL, &f));
+	OK(snapshotter_commit(&x->s, "b", "cb", NULL, &f));
 	assert_true(has_file(make(x, KIND_VIEW, "va", "ca"), "a"));
 	assert_true(has_file(make(x, KIND_ACTIVE, "ab", "cb"), "b"));
 	check_counts(x, 5, 3);
@@ -404,6 +410,38 @@ static void test_failed_commit(void **state)
 	assert_true(known(x, "a", KIND_ACTIVE));
 	assert_false(known(x, "c", KIND_COMMITTED));
 	snapshot_clear(&snap);
+}
+
+/*
+ * Where even that cannot be written, it is when the metadata can be again: by
+ * the reaper, and before the client's next call.
+ */
+static void test_unwritable(void **state)
+{
+	struct fixture *x = *state;
+	struct snapshot_mount m;
+	struct snapshot snap;
+	sqlite3 *other;
+
+	require_fuse();
+	restart(x);
+	make(x, KIND_ACTIVE, "a", "");
+	OK(store_begin_commit(x->s.store, "a", "c", NULL, &snap, &f));
+	assert_int_equal(sqlite3_open(x->db, &other), SQLITE_OK);
+	sqlite3_busy_timeout(x->s.store->db, 50);
+	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL,
+				      NULL),
+			 SQLITE_OK);
+	reaper_undo(x->s.reaper, snap.id, true);
+	assert_int_equal(snapshotter_commit(&x->s, "a", "c", NULL, &f), -1);
+	assert_int_equal(snapshotter_create(&x->s, KIND_ACTIVE, "b", "", NULL,
+					    &m, &f),
+			 -1);
+	assert_int_equal(sqlite3_close(other), SQLITE_OK);
+	OK(snapshotter_commit(&x->s, "a", "c", NULL, &f));
+	assert_true(known(x, "c", KIND_COMMITTED));
+	snapshot_clear(&snap);
+	check_counts(x, 1, 0);
 }
 
 static void test_killed_remove(void **state)
@@ -459,8 +497,8 @@ static void test_lost_mount(void **state)
 	assert_int_equal(umount2(source, MNT_DETACH), 0);
 	assert_true(shows(x, "v", "layer")); /* while we run */
 	assert_int_equal(umount2(source, MNT_DETACH), 0);
-	restart(x); /* and at a start */
-	assert_true(has_file(source, "layer"));
+	restart(x); /* and after a start, when it is asked for */
+	assert_true(shows(x, "v", "layer"));
 	assert_int_equal(mkdir(source, 0755), -1);
 	assert_int_equal(errno, EEXIST);
 }
@@ -490,15 +528,19 @@ static void test_killed_fuse(void **state)
 		usleep(1000);
 	assert_int_equal(umount2(source, MNT_DETACH), 0);
 	restart(x);
-	assert_true(has_file(source, "layer"));
-	assert_true(has_file(source, "a"));
+	assert_true(shows(x, "a", "layer"));
+	assert_true(shows(x, "a", "a"));
 	check_counts(x, 2, 1);
 }
 
-/* One that ends well refuses calls meanwhile: they go to the next. */
+/*
+ * One that ends well refuses calls meanwhile: they go to the next. What it had
+ * answered before goes with its mounts, until they are asked for again.
+ */
 static void test_ending_fuse(void **state)
 {
 	struct fixture *x = *state;
+	struct snapshot_mount m;
 
 	require_fuse();
 	restart(x);
@@ -509,7 +551,14 @@ static void test_ending_fuse(void **state)
 		snprintf(key, sizeof(key), "k%d", i);
 		assert_int_equal(kill(pid, SIGTERM), 0);
 		usleep((unsigned)i * 200);
-		make(x, KIND_ACTIVE, key, "");
+		OK(snapshotter_create(&x->s, KIND_ACTIVE, key, "", NULL, &m,
+				      &f));
+		free(m.source);
+		while (kill(pid, 0) == 0)
+			usleep(1000);
+		OK(snapshotter_mounts(&x->s, key, &m, &f));
+		put_file(m.source, key);
+		free(m.source);
 		assert_true(shows(x, key, key));
 		OK(snapshotter_remove(&x->s, key, &f));
 	}
@@ -537,7 +586,9 @@ static void test_lost_branch(void **state)
 	assert_int_equal(pool_delete(x->s.pool, snap.branch, &f), 0);
 	snapshot_clear(&snap);
 	assert_int_equal(snapshotter_mounts(&x->s, "a", &m, &f), -1);
-	assert_int_equal(f.status, FAILURE_UNKNOWN);
+	assert_int_equal(f.status, FAILURE_PRECONDITION);
+	assert_string_equal(f.text, "snapshot 'a' is lost: the pool does not "
+				    "have its branch; remove it");
 	OK(store_get(x->s.store, "one/1/" CHAIN, &snap, &f));
 	assert_int_equal(pool_delete(x->s.pool, snap.branch, &f), 0);
 	snapshot_clear(&snap);
@@ -550,8 +601,13 @@ static void test_lost_branch(void **state)
 	assert_int_equal(snapshotter_create(&x->s, KIND_VIEW, "v",
 					    "one/1/" CHAIN, NULL, &m, &f),
 			 -1);
-	assert_int_equal(f.status, FAILURE_UNKNOWN);
+	assert_int_equal(f.status, FAILURE_PRECONDITION);
+	assert_non_null(
+		strstr(f.text, "parent snapshot 'one/1/" CHAIN "' is lost"));
 	assert_false(known(x, "v", KIND_VIEW));
+	assert_int_equal(snapshotter_stat(&x->s, "one/1/" CHAIN, &snap, &f),
+			 -1);
+	assert_int_equal(f.status, FAILURE_PRECONDITION);
 	/* nor does it answer for its chain: that is to be unpacked again */
 	OK(snapshotter_create(&x->s, KIND_ACTIVE, "k", "", ref, &m, &f));
 	free(m.source);
@@ -667,19 +723,13 @@ static void test_killed_anywhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_life),
-		T(test_clean_restart),
-		T(test_killed_create),
-		T(test_killed_commit),
-		T(test_failed_commit),
-		T(test_killed_remove),
-		T(test_leftovers),
-		T(test_lost_mount),
-		T(test_killed_fuse),
-		T(test_ending_fuse),
-		T(test_lost_branch),
-		T(test_shared_branch),
-		T(test_killed_anywhere),
+		T(test_life),          T(test_clean_restart),
+		T(test_killed_create), T(test_killed_commit),
+		T(test_failed_commit), T(test_unwritable),
+		T(test_killed_remove), T(test_leftovers),
+		T(test_lost_mount),    T(test_killed_fuse),
+		T(test_ending_fuse),   T(test_lost_branch),
+		T(test_shared_branch), T(test_killed_anywhere),
 	};
 
 	log_init("test_snapshotter_restart", LOG_ERROR, LOG_TEXT);

@@ -523,10 +523,6 @@ static void test_walk(void **state)
 				    &f),
 			 0);
 	assert_string_equal(seen.names, "a ");
-	assert_int_equal(store_wants_mount(x->s, 1, &f), 0);
-	assert_int_equal(store_wants_mount(x->s, 3, &f), 0);
-	assert_int_equal(store_end_create(x->s, 3, &f), 0);
-	assert_int_equal(store_wants_mount(x->s, 3, &f), 1);
 }
 
 /* ---- Threads ------------------------------------------------------------- */
