@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../common/log.h"
+#include "../common/metrics.h"
 #include "internal.h"
 
 #define SERVICE "org.varlink.service"
@@ -13,6 +14,8 @@
 struct varlink_call_ctx {
 	const struct varlink_interface *iface;
 	bool more, oneway, answered;
+	const char *method; /* that was found; NULL: none */
+	char error[48];     /* that was answered, without its interface */
 	varlink_send_fn send;
 	void *arg;
 };
@@ -96,11 +99,14 @@ int varlink_reply_more(struct varlink_call_ctx *ctx, json_object *params)
 static void fail_with(struct varlink_call_ctx *ctx, const char *error,
 		      json_object *params)
 {
+	const char *dot = strrchr(error, '.');
+
 	if (ctx->answered) {
 		json_object_put(params);
 		return;
 	}
 	ctx->answered = true;
+	snprintf(ctx->error, sizeof(ctx->error), "%s", dot ? dot + 1 : error);
 	send_message(ctx, error, params, false);
 }
 
@@ -327,6 +333,7 @@ static void run_method(struct varlink_call_ctx *ctx, const char *method,
 		fail_service(ctx, SERVICE ".MethodNotFound", "method", full);
 		return;
 	}
+	ctx->method = m->name;
 	m->fn(ctx, params, ctx->iface->arg);
 	if (!ctx->answered) {
 		log_event(LOG_ERROR, "method gave no answer", "method", full,
@@ -348,6 +355,19 @@ static bool get_flag(json_object *msg, const char *key, bool *out)
 	return true;
 }
 
+/* A peer may ask for any name: those that are none of ours are one. */
+static void observe(const struct varlink_service *s,
+		    const struct varlink_call_ctx *ctx, uint64_t begin)
+{
+	const char *dot = ctx->iface ? strrchr(ctx->iface->name, '.') : NULL;
+	char name[96] = "unknown";
+
+	if (ctx->method && dot)
+		snprintf(name, sizeof(name), "%s.%s", dot + 1, ctx->method);
+	s->options.observe(s->options.observe_arg, name, ctx->error,
+			   metrics_now() - begin);
+}
+
 int service_dispatch(const struct varlink_service *s, json_object *msg,
 		     varlink_send_fn send, void *arg)
 {
@@ -357,6 +377,7 @@ int service_dispatch(const struct varlink_service *s, json_object *msg,
 					.send = send,
 					.arg = arg };
 	json_object *params = NULL, *name = NULL;
+	uint64_t begin = metrics_now();
 	const char *full, *dot;
 
 	if (!json_object_object_get_ex(msg, "method", &name) ||
@@ -387,6 +408,8 @@ int service_dispatch(const struct varlink_service *s, json_object *msg,
 		fail_service(&ctx, SERVICE ".InterfaceNotFound", "interface",
 			     interface);
 	}
+	if (s->options.observe)
+		observe(s, &ctx, begin);
 	json_object_put(params);
 	return 0;
 }

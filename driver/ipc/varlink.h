@@ -10,6 +10,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define VARLINK_MESSAGE_MAX (16u << 20)
@@ -84,6 +85,14 @@ struct varlink_server_options {
 	unsigned socket_mode; /* 0: 0600 */
 	/* Peers other than root and our own uid that may connect; -1: none. */
 	uid_t allow_uid;
+	/*
+	 * Told of each call once it was answered, in the thread that ran it; or
+	 * NULL. `method` is "Interface.Method" without what comes before, or
+	 * "unknown"; `error` its name without the interface's, "" for none.
+	 */
+	void (*observe)(void *arg, const char *method, const char *error,
+			uint64_t ns);
+	void *observe_arg;
 };
 
 /*

@@ -934,6 +934,72 @@ static void test_timeout(void **state)
 	stop(f);
 }
 
+/* ---- Watching -------------------------------------------------------------- */
+
+struct watch {
+	pthread_mutex_t lock;
+	char text[512];
+	uint64_t longest;
+};
+
+static void watch_call(void *arg, const char *method, const char *error,
+		       uint64_t ns)
+{
+	struct watch *w = arg;
+	size_t n;
+
+	pthread_mutex_lock(&w->lock);
+	n = strlen(w->text);
+	snprintf(w->text + n, sizeof(w->text) - n, "%s:%s ", method, error);
+	if (ns > w->longest)
+		w->longest = ns;
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* Who counts calls is told of each, but not of every name a peer thinks of. */
+static void test_observe(void **state)
+{
+	static const char *const methods_called[] = {
+		"io.test.Echo",  "io.test.Fail",
+		"io.test.Need",  "io.test.Forget",
+		"io.test.Huge",  "io.test.None",
+		"io.none.Thing", "org.varlink.service.GetInfo",
+		"io.test.Wait",
+	};
+	struct watch w = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	const struct varlink_server_options o = { .vendor = "v",
+						  .product = "p",
+						  .version = "1",
+						  .url = "u",
+						  .workers = 1,
+						  .allow_uid = (uid_t)-1,
+						  .observe = watch_call,
+						  .observe_arg = &w };
+	struct fixture *f = *state;
+	struct varlink_client *c;
+
+	assert_int_equal(varlink_server_new(f->path, interfaces, 1, &o,
+					    &f->server),
+			 0);
+	assert_int_equal(pthread_create(&f->thread, NULL, serve, f), 0);
+	c = client(f);
+	for (size_t i = 0; i < ARRAY_SIZE(methods_called); i++) {
+		json_object *reply = NULL;
+
+		varlink_call(c, methods_called[i], NULL, 60000, &reply, NULL);
+		json_object_put(reply);
+	}
+	varlink_close(c);
+	stop(f);
+	assert_string_equal(w.text,
+			    "test.Echo: test.Fail:NotFound "
+			    "test.Need:InvalidParameter test.Forget:Failed "
+			    "test.Huge:Failed unknown:MethodNotFound "
+			    "unknown:InterfaceNotFound service.GetInfo: "
+			    "test.Wait: ");
+	assert_true(w.longest >= 300000000);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -946,7 +1012,7 @@ int main(void)
 		T(test_amplified),   T(test_oversize),    T(test_large),
 		T(test_slow_reader), T(test_gone_client), T(test_connections),
 		T(test_peer),        T(test_address),     T(test_long_path),
-		T(test_timeout),
+		T(test_timeout),     T(test_observe),
 	};
 
 	log_init("test_varlink", LOG_ERROR, LOG_TEXT);
