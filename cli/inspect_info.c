@@ -11,6 +11,8 @@ static const struct {
 } compat_names[] = {
 	{ DAXFS_COMPAT_BASE_ATTRS, "base-attrs" },
 	{ DAXFS_COMPAT_SORTED_DIRS, "sorted-dirs" },
+}, ro_compat_names[] = {
+	{ DAXFS_RO_COMPAT_BRANCH_META, "branch-meta" },
 }, incompat_names[] = {
 	{ DAXFS_INCOMPAT_SEGMENTS, "segments" },
 };
@@ -24,6 +26,11 @@ static void add_features(json_object *array, const struct daxfs_region_info *i)
 			json_object_array_add(array,
 					      json_object_new_string(
 						      compat_names[k].name));
+	for (k = 0; k < ARRAY_SIZE(ro_compat_names); k++)
+		if (i->ro_compat & ro_compat_names[k].bit)
+			json_object_array_add(array,
+					      json_object_new_string(
+						      ro_compat_names[k].name));
 	for (k = 0; k < ARRAY_SIZE(incompat_names); k++)
 		if (i->incompat & incompat_names[k].bit)
 			json_object_array_add(array,

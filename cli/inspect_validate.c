@@ -54,7 +54,7 @@ static void report_branch(struct report *rep, const char *name,
 		rep->bad++;
 	if (!rep->json) {
 		printf("%s: branch '%s': %s%s\n", rep->path, name, what,
-		       repaired ? " (repaired: the log ends before it)" : "");
+		       repaired ? " (repaired)" : "");
 		return;
 	}
 	o = json_object_new_object();

@@ -60,6 +60,7 @@ struct daxfs_branch *branch_new(struct daxfs_region *r, u64 id,
 	b->slot = NO_SLOT;
 	b->state = DAXFS_BRANCH_ACTIVE;
 	memcpy(b->name, name, strlen(name));
+	port_mutex_init(&b->meta_lock);
 	port_mutex_init(&b->sync_lock);
 	port_mutex_init(&b->change_lock);
 	port_rw_init(&b->lock);
@@ -83,6 +84,7 @@ void branch_free(struct daxfs_branch *b)
 	port_rw_destroy(&b->lock);
 	port_mutex_destroy(&b->change_lock);
 	port_mutex_destroy(&b->sync_lock);
+	port_mutex_destroy(&b->meta_lock);
 	port_free(b);
 }
 
@@ -190,6 +192,7 @@ void entry_write(struct daxfs_branch *b)
 	e->flags = cpu_to_le32(b->flags);
 	e->ctime_ns = cpu_to_le64(b->ctime_ns);
 	quota_store(b, e);
+	e->meta = cpu_to_le64(b->meta);
 	memcpy(e->name, b->name, sizeof(e->name));
 	e->entry_crc = cpu_to_le32(entry_crc(e));
 	/* until this store the entry is free */
@@ -257,8 +260,37 @@ static int check_branch_name(const char *name)
 	return branch_name_ok(name) && !strchr(name, ',') ? 0 : -EINVAL;
 }
 
+/* What comes with a new branch, or with a seal. */
+struct blob {
+	const void *bytes; /* NULL: nothing */
+	size_t len;
+};
+
+/* Nobody knows the branch: it is there with its metadata, or not at all. */
+static int create_meta(struct daxfs_branch *b, const struct blob *m)
+{
+	struct daxfs_region *r = b->r;
+	int rc = meta_feature(r);
+
+	if (!rc)
+		rc = meta_place(b, m->bytes, m->len);
+	/* what has ended may have some */
+	if (rc == -ENOSPC && r->durable && !settle(r))
+		rc = meta_place(b, m->bytes, m->len);
+	if (rc)
+		return rc;
+	b->meta = b->meta_next;
+	b->meta_next = 0;
+	/* whoever uses it first finds out what it owns */
+	if (r->shared) {
+		rc = meta_sync(b, b->meta);
+		space_forget(b);
+	}
+	return rc;
+}
+
 static int create(struct daxfs_region *r, const char *name, const char *parent,
-		  u32 flags)
+		  u32 flags, const struct blob *m)
 {
 	struct daxfs_branch *p = branch_find(r, parent), *b;
 	u32 slot;
@@ -287,6 +319,14 @@ static int create(struct daxfs_region *r, const char *name, const char *parent,
 	}
 	r->next_branch++;
 	port_store(&r->sb->next_branch_id, cpu_to_le64(r->next_branch));
+	if (m->bytes)
+		rc = create_meta(b, m);
+	if (rc) {
+		r->free_slots[r->free_count++] = slot;
+		space_release(b);
+		branch_free(b);
+		return rc;
+	}
 	b->flags = flags & DAXFS_BRANCH_PERSISTENT;
 	b->ctime_ns = port_now_ns();
 	b->slot = slot;
@@ -297,9 +337,11 @@ static int create(struct daxfs_region *r, const char *name, const char *parent,
 	return 0;
 }
 
-int daxfs_branch_create(struct daxfs_region *r, const char *name,
-			const char *parent, u32 flags)
+int daxfs_branch_create_meta(struct daxfs_region *r, const char *name,
+			     const char *parent, u32 flags, const void *bytes,
+			     size_t len)
 {
+	const struct blob m = { bytes, len };
 	int rc = check_branch_name(name);
 
 	if (rc)
@@ -310,13 +352,19 @@ int daxfs_branch_create(struct daxfs_region *r, const char *name,
 	if (r->readonly)
 		rc = region_upgrade(r);
 	if (!rc)
-		rc = create(r, name, parent, flags);
+		rc = create(r, name, parent, flags, &m);
 	table_leave(r);
 	return rc;
 }
 
+int daxfs_branch_create(struct daxfs_region *r, const char *name,
+			const char *parent, u32 flags)
+{
+	return daxfs_branch_create_meta(r, name, parent, flags, NULL, 0);
+}
+
 /* Nobody changes it any more; on media it is sealed once all of it is there. */
-static int seal_memory(struct daxfs_branch *b)
+static int seal_memory(struct daxfs_branch *b, bool meta)
 {
 	int rc;
 
@@ -324,6 +372,8 @@ static int seal_memory(struct daxfs_branch *b)
 	change_begin(b);
 	rc = branch_sync_held(b);
 	if (!rc) {
+		if (meta)
+			meta_name(b);
 		b->state = DAXFS_BRANCH_SEALED;
 		port_store(&branch_entry(b)->state,
 			   cpu_to_le32(DAXFS_BRANCH_SEALED));
@@ -338,7 +388,7 @@ static int seal_memory(struct daxfs_branch *b)
 	return rc;
 }
 
-static int seal(struct daxfs_region *r, struct daxfs_branch *b)
+static int seal(struct daxfs_region *r, struct daxfs_branch *b, bool meta)
 {
 	int rc = branch_readable(b);
 
@@ -346,28 +396,53 @@ static int seal(struct daxfs_region *r, struct daxfs_branch *b)
 		rc = -EPERM;
 	if (!rc && r->readonly)
 		rc = -EROFS;
-	return rc ? rc : seal_memory(b);
+	if (!rc && meta)
+		rc = meta_feature(r);
+	return rc ? rc : seal_memory(b, meta);
 }
 
-int daxfs_branch_seal(struct daxfs_region *r, const char *name)
+static int seal_branch(struct daxfs_region *r, struct daxfs_branch *b,
+		       bool meta)
+{
+	/* most of it, while others may use the table */
+	int rc = branch_sync(b);
+
+	if (!rc)
+		rc = table_enter(r);
+	if (!rc) {
+		rc = seal(r, b, meta);
+		table_leave(r);
+	}
+	return rc ? rc : sync_entry(b);
+}
+
+int daxfs_branch_seal_meta(struct daxfs_region *r, const char *name,
+			   const void *bytes, size_t len)
 {
 	struct daxfs_branch *b;
 	int rc = daxfs_branch_get(r, name, &b);
 
 	if (rc)
 		return rc;
-	/* most of it, while others may use the table */
-	rc = branch_sync(b);
-	if (!rc)
-		rc = table_enter(r);
-	if (!rc) {
-		rc = seal(r, b);
-		table_leave(r);
+	if (!bytes) {
+		rc = seal_branch(r, b, false);
+		daxfs_branch_put(b);
+		return rc;
 	}
+	port_lock(&b->meta_lock);
+	/* the seal's sync is its own too */
+	rc = meta_place(b, bytes, len);
 	if (!rc)
-		rc = sync_entry(b);
+		rc = seal_branch(r, b, true);
+	meta_cancel(b);
+	port_unlock(&b->meta_lock);
 	daxfs_branch_put(b);
 	return rc;
+}
+
+int daxfs_branch_seal(struct daxfs_region *r, const char *name)
+{
+	return daxfs_branch_seal_meta(r, name, NULL, 0);
 }
 
 int daxfs_branch_set_persistent(struct daxfs_region *r, const char *name,
@@ -410,6 +485,7 @@ static void fill_info(struct daxfs_branch *b, struct daxfs_branch_info *out)
 	out->ctime_ns = b->ctime_ns;
 	out->quota_bytes = b->quota_bytes;
 	out->quota_inodes = b->quota_inodes;
+	meta_info(b, &out->meta_len, &out->meta_crc);
 	port_read_lock(&b->lock);
 	out->state = b->state;
 	out->bytes = branch_bytes(b);
@@ -440,7 +516,7 @@ int daxfs_branch_problem(struct daxfs_region *r, const char *name,
 	b = branch_find(r, name);
 	if (b && b->problem) {
 		*out = *b->problem;
-		*repaired = !b->damaged;
+		*repaired = !b->damaged && !b->meta_lost;
 	} else {
 		rc = -ENOENT;
 	}

@@ -81,6 +81,7 @@ static int load_entries(struct opening *o)
 		b->flags = le32_to_cpu(e->flags);
 		b->ctime_ns = le64_to_cpu(e->ctime_ns);
 		quota_load(b, e);
+		meta_load(b, e);
 		o->by_id[o->count++] = b;
 	}
 	port_sort(o->by_id, o->count, sizeof(*o->by_id), cmp_id, NULL);
@@ -326,6 +327,8 @@ static bool has_children(const struct opening *o, const struct daxfs_branch *b)
 
 static int note_problem(struct daxfs_branch *b, const struct daxfs_message *msg)
 {
+	if (b->problem)
+		return 0;
 	b->problem = port_alloc(sizeof(*b->problem));
 	if (!b->problem)
 		return -ENOMEM;
@@ -352,6 +355,27 @@ static int replay_log(struct opening *o, struct daxfs_branch *b)
 	if (!rc && o->r->segmented)
 		rc = view_claim_blocks(b, o->msg);
 	return rc;
+}
+
+/*
+ * Damaged metadata is no metadata; whoever may write says so on media, where the
+ * blocks will be another's. After a loss of power it was never synced.
+ */
+static int open_meta(struct opening *o, struct daxfs_branch *b)
+{
+	struct daxfs_region *r = o->r;
+	struct daxfs_message msg = { "" };
+	int rc = meta_claim(b, &msg);
+
+	if (rc != -EUCLEAN)
+		return rc;
+	b->meta = 0;
+	if (!r->readonly)
+		port_store(&branch_entry(b)->meta, 0);
+	if (r->recovery == RECOVER_POWER)
+		return 0;
+	b->meta_lost = r->readonly;
+	return note_problem(b, &msg);
 }
 
 static int tie_branch(struct opening *o, struct daxfs_branch *b)
@@ -387,6 +411,8 @@ static int replay_branch(struct opening *o, struct daxfs_branch *b)
 	rc = !main && b->parent->damaged ? -EUCLEAN : replay_log(o, b);
 	if (rc == -EUCLEAN && !main && o->r->segmented)
 		return put_aside(b, o->msg);
+	if (!rc)
+		rc = open_meta(o, b);
 	if (!rc)
 		space_trim(b, !o->r->readonly);
 	return rc;

@@ -76,6 +76,15 @@ u32 txn_crc(const struct daxfs_txn *t)
 			   le32_to_cpu(t->h.total_size) - sizeof(*t));
 }
 
+u32 meta_crc(const struct daxfs_branch_meta *h, const void *bytes)
+{
+	struct daxfs_branch_meta head = *h;
+
+	head.crc = 0;
+	return port_crc32c(port_crc32c(0, &head, sizeof(head)), bytes,
+			   le32_to_cpu(h->len));
+}
+
 /* ---- Superblock --------------------------------------------------------------- */
 
 static int check_features(const struct daxfs_super *sb,
@@ -311,6 +320,47 @@ int check_branch_table(const struct daxfs_region *r, struct daxfs_message *msg)
 			return rc;
 	}
 	return 0;
+}
+
+static const char *bad_meta(const struct daxfs_region *r,
+			    const struct daxfs_branch_meta *h, u64 id, u64 off,
+			    bool full)
+{
+	u64 in_segment = (off - r->seg_data) % r->seg_size;
+	u64 len = le32_to_cpu(h->len);
+
+	if (le32_to_cpu(h->magic) != DAXFS_META_MAGIC)
+		return "metadata has a bad magic";
+	if (le64_to_cpu(h->owner) != id)
+		return "metadata is another branch's";
+	if (!len || len > DAXFS_BRANCH_META_MAX ||
+	    in_segment + sizeof(*h) + len > r->seg_size)
+		return "metadata has a length out of range";
+	if (full && le32_to_cpu(h->crc) != meta_crc(h, h + 1))
+		return "metadata's checksum does not match";
+	return NULL;
+}
+
+int check_meta(const struct daxfs_region *r, u64 id, u64 owner, u64 off,
+	       bool full, struct daxfs_message *msg)
+{
+	const char *why = "metadata lies outside the segments";
+	const struct daxfs_segment_entry *e;
+	char which[48];
+
+	if (off % BLOCK == 0 && off >= r->seg_data &&
+	    inside(off - r->seg_data, BLOCK, (u64)r->seg_count * r->seg_size)) {
+		e = &r->segs[(off - r->seg_data) / r->seg_size];
+		why = le64_to_cpu(e->owner) == owner &&
+				      e->kind == cpu_to_le32(DAXFS_SEGMENT_DATA)
+			      ? bad_meta(r, at(r, off), id, off, full)
+			      : "metadata lies in a segment that is not its own";
+	}
+	if (!why)
+		return 0;
+	port_snprintf(which, sizeof(which), "branch id %llu",
+		      (unsigned long long)id);
+	return corrupt(msg, "branch table", which, why, off);
 }
 
 /* ---- Log ------------------------------------------------------------------------ */

@@ -181,6 +181,7 @@ static void commit_memory(struct daxfs_region *r, struct daxfs_branch *leaf,
 	port_write_lock(&main->lock);
 	for (b = leaf; b != main; b = b->parent) {
 		space_move(main, b);
+		meta_commit(main, b);
 		main->inodes += b->inodes - b->forgotten;
 	}
 	drop_replaced(main, leaf);

@@ -8,6 +8,7 @@
  * that check.c has not checked.
  *
  * Locks, outermost first:
+ *   branch->meta_lock    one change of a branch's metadata at a time (mutex)
  *   region->table_lock   branch table, branch tree, states (mutex)
  *   branch->change_lock  one change of a branch at a time: its log, its blocks
  *                        (mutex); parent before child
@@ -213,6 +214,7 @@ struct daxfs_branch_info {
 	u64 inodes;   /* inodes this branch created and still has */
 	u64 quota_bytes, quota_inodes; /* 0: none */
 	u64 ctime_ns;
+	u32 meta_len, meta_crc; /* of its metadata; 0: none */
 };
 
 /*
@@ -281,6 +283,32 @@ int daxfs_branch_set_persistent(struct daxfs_region *r, const char *name,
 #define DAXFS_QUOTA_MAX (1ull << 62)
 int daxfs_branch_set_quota(struct daxfs_region *r, const char *name, u64 bytes,
 			   u64 inodes);
+
+/*
+ * Metadata: bytes that belong to a branch and mean nothing to the engine. They
+ * are no content: no file shows them, children have none of their parent's, and
+ * neither quotas nor daxfs_usage() count them. They can be set on sealed and
+ * frozen branches too, and go with the branch, also where it is committed. A
+ * change is seen wholly or not at all, after a loss of power as well, and is
+ * durable as others are: by the next sync. len 0 removes them. EINVAL: more
+ * than DAXFS_BRANCH_META_MAX; EPERM: main; EUCLEAN: a damaged branch;
+ * EOPNOTSUPP: in a shared region sealed and frozen branches keep theirs.
+ */
+int daxfs_branch_set_meta(struct daxfs_region *r, const char *name,
+			  const void *bytes, size_t len);
+/* Returns their length; size 0 only asks. ENODATA, ERANGE, EUCLEAN. */
+ssize_t daxfs_branch_get_meta(struct daxfs_region *r, const char *name,
+			      void *buf, size_t size);
+/*
+ * As daxfs_branch_create() and daxfs_branch_seal(), but the branch is there, or
+ * sealed, together with its metadata. A power loss before the first sync of the
+ * new branch may still leave it without. bytes NULL: none, as they were.
+ */
+int daxfs_branch_create_meta(struct daxfs_region *r, const char *name,
+			     const char *parent, u32 flags, const void *bytes,
+			     size_t len);
+int daxfs_branch_seal_meta(struct daxfs_region *r, const char *name,
+			   const void *bytes, size_t len);
 
 int daxfs_branch_info(struct daxfs_branch *b, struct daxfs_branch_info *out);
 

@@ -228,6 +228,8 @@ struct daxfs_branch {
 	u32 flags;
 	u64 id, ctime_ns;
 	u64 quota_bytes, quota_inodes; /* atomic; 0: none */
+	u64 meta;       /* table_lock, atomic: where on media (meta.c); 0 */
+	bool meta_lost; /* there was something, but it is damaged */
 	char name[DAXFS_BRANCH_NAME_MAX + 1];
 	struct daxfs_branch *parent; /* table_lock */
 	struct daxfs_branch *next, *prev, *hash_next;
@@ -237,6 +239,7 @@ struct daxfs_branch {
 	 * change_lock guards all below; the view and what is counted are written
 	 * with `lock` held too, so that either will do for reading them.
 	 */
+	port_mutex meta_lock; /* one change of metadata; above table_lock */
 	port_mutex sync_lock; /* one sync at a time; above change_lock */
 	port_mutex change_lock;
 	port_rwlock lock;
@@ -248,6 +251,7 @@ struct daxfs_branch {
 	u32 phase;              /* 0 or 1: where blocks that are freed now go */
 	u32 dirty, dirty_count; /* segments written to since the last sync */
 	u32 unsynced;           /* atomic: enum sync_state */
+	u64 meta_next;          /* written, but not named by the entry yet; 0 */
 	bool gone;              /* ended for good: it has no segments */
 	bool exempt; /* changed by the engine itself, though it has ended */
 	u64 blocks, log_bytes; /* atomic */
@@ -363,10 +367,18 @@ int check_log_header(const struct daxfs_region *r, u32 seg,
 int check_txn(const struct daxfs_region *r, const struct daxfs_txn *t, u64 room,
 	      struct daxfs_message *msg);
 bool branch_name_ok(const char *name);
+/*
+ * Metadata of branch `id` at `off`, in a segment of branch `owner`. full: its
+ * checksum too, which is that of all bytes.
+ */
+int check_meta(const struct daxfs_region *r, u64 id, u64 owner, u64 off,
+	       bool full, struct daxfs_message *msg);
 u32 super_crc(const struct daxfs_super *sb);
 u32 entry_crc(const struct daxfs_branch_entry *e);
 u32 log_header_crc(const struct daxfs_log_header *h);
 u32 txn_crc(const struct daxfs_txn *t);
+/* `bytes`: h->len of them. */
+u32 meta_crc(const struct daxfs_branch_meta *h, const void *bytes);
 
 /* ---- space.c ------------------------------------------------------------------ */
 
@@ -393,6 +405,13 @@ void seg_dirty(struct daxfs_branch *b, u32 s);
 void block_free(struct daxfs_branch *b, u64 off, u64 len);
 /* Own blocks are about to be written to in place. */
 void block_dirty(struct daxfs_branch *b, u64 off, u64 len);
+/*
+ * Blocks that no quota and no size counts: `want` in a row, at any price but not
+ * across segments; -ENOSPC. To give up, and to mark at open, whole runs.
+ */
+int block_alloc_meta(struct daxfs_branch *b, u32 want, u64 *off);
+void block_free_meta(struct daxfs_branch *b, u64 off, u64 len);
+int block_claim_meta(struct daxfs_branch *b, u64 off, u64 len);
 /* Mark as used at open. -EUCLEAN when a block is not b's or used already. */
 int block_claim(struct daxfs_branch *b, u64 off, u64 len);
 /* Bytes from off (at most len) that have the same owner; *own: is it b. */
@@ -620,6 +639,10 @@ int sync_writer(struct daxfs_region *r);
 /* The end of opening a region writable, and of closing it. */
 int sync_opened(struct daxfs_region *r);
 int sync_closed(struct daxfs_region *r);
+
+/* Make parts of the region durable, now. */
+int sync_ranges(const struct daxfs_region *r, const struct daxfs_range *v,
+		u32 count);
 
 /* compact.c: shorten the log where that has become worth it. */
 void log_compact(struct daxfs_branch *b);

@@ -107,6 +107,8 @@ static int load_one(struct daxfs_branch *b)
 		rc = view_claim_blocks(b, NULL);
 	if (rc)
 		return rc;
+	/* where it is damaged only who asks for it is told */
+	(void)meta_claim(b, NULL);
 	space_trim(b, mine(b));
 	/* who had it before may not have synced all */
 	if (b->id != DAXFS_MAIN_ID)
@@ -129,6 +131,7 @@ static void unload_one(struct daxfs_branch *b)
 	space_forget(b);
 	b->log.seg = NO_SEGMENT;
 	b->log.tail = 0;
+	b->meta_next = 0;
 	b->inodes = b->forgotten = 0;
 	b->compact_at = b->compacted = 0;
 	b->loaded = false;
@@ -199,6 +202,7 @@ static void refresh_known(struct daxfs_branch *b)
 	b->state = le32_to_cpu(e->state);
 	b->flags = le32_to_cpu(e->flags);
 	quota_load(b, e);
+	meta_load(b, e);
 }
 
 static int cmp_slot_id(const void *a, const void *b, port_sort_arg *arg)

@@ -305,11 +305,11 @@ u32 space_kept(const struct daxfs_branch *b)
 	return b->r->reserve + log_segments(b);
 }
 
-/* A new data segment, next to `after` where that is free. */
-static u32 new_data_segment(struct daxfs_branch *b, u32 near)
+/* A new data segment, next to `near` where that is free. */
+static u32 new_data_segment(struct daxfs_branch *b, u32 near, u32 keep)
 {
 	struct daxfs_region *r = b->r;
-	u32 s = segment_take(b, near, space_kept(b));
+	u32 s = segment_take(b, near, keep);
 
 	if (s == NO_SEGMENT)
 		return s;
@@ -339,7 +339,7 @@ u32 block_alloc(struct daxfs_branch *b, u32 want, u64 after, u64 *off)
 	/* long runs start a segment; short ones fill those there are */
 	s = want < r->seg_blocks ? b->lists[SEG_PARTIAL] : NO_SEGMENT;
 	if (s == NO_SEGMENT)
-		s = new_data_segment(b, near);
+		s = new_data_segment(b, near, space_kept(b));
 	if (s == NO_SEGMENT)
 		s = b->lists[SEG_PARTIAL];
 	if (s == NO_SEGMENT)
@@ -353,7 +353,7 @@ u32 block_alloc_run(struct daxfs_branch *b, u32 want, u64 *off)
 	u32 s = NO_SEGMENT;
 
 	if (quota_blocks(b, want) == want)
-		s = new_data_segment(b, NO_SEGMENT);
+		s = new_data_segment(b, NO_SEGMENT, space_kept(b));
 	return s == NO_SEGMENT ? 0 : take_run(b, s, 0, want, off);
 }
 
@@ -430,6 +430,57 @@ int block_claim(struct daxfs_branch *b, u64 off, u64 len)
 		count_blocks(b, 1);
 	}
 	return 0;
+}
+
+/* ---- Blocks that are not counted ----------------------------------------------- */
+
+#define RUN_SEARCH 16u /* segments that are looked through for a run */
+
+/* Where `want` blocks in a row are free; seg_blocks: nowhere. */
+static u32 find_run(const struct daxfs_region *r, u32 s, u32 want)
+{
+	u64 run = want < 64 ? (1ull << want) - 1 : ~0ull;
+	u32 i = 0;
+
+	while (i + want <= r->seg_blocks && (r->seg[s].used >> i & run))
+		i++;
+	return i + want <= r->seg_blocks ? i : r->seg_blocks;
+}
+
+int block_alloc_meta(struct daxfs_branch *b, u32 want, u64 *off)
+{
+	struct daxfs_region *r = b->r;
+	u32 s = b->lists[SEG_PARTIAL], i = r->seg_blocks, n;
+
+	for (n = 0; s != NO_SEGMENT && n < RUN_SEARCH; n++) {
+		i = find_run(r, s, want);
+		if (i < r->seg_blocks)
+			break;
+		s = r->seg[s].next;
+	}
+	if (i == r->seg_blocks) {
+		s = new_data_segment(b, NO_SEGMENT, 0);
+		i = 0;
+	}
+	if (s == NO_SEGMENT)
+		return -ENOSPC;
+	count_blocks(b, -(s64)take_run(b, s, i, want, off));
+	return 0;
+}
+
+void block_free_meta(struct daxfs_branch *b, u64 off, u64 len)
+{
+	count_blocks(b, (s64)(len / BLOCK));
+	block_free(b, off, len);
+}
+
+int block_claim_meta(struct daxfs_branch *b, u64 off, u64 len)
+{
+	u64 before = port_load(&b->blocks);
+	int rc = block_claim(b, off, len);
+
+	port_store(&b->blocks, before);
+	return rc;
 }
 
 u64 block_owned(const struct daxfs_branch *b, u64 off, u64 len, bool *own)

@@ -20,6 +20,7 @@
 #define DAXFS_SUPER_MAGIC 0x64617834u /* "dax4" */
 #define DAXFS_BASE_MAGIC 0x64646134u  /* "dda4" */
 #define DAXFS_LOG_MAGIC 0x676f6c64u   /* "dlog", ours */
+#define DAXFS_META_MAGIC 0x74656d64u  /* "dmet", ours */
 #define DAXFS_VERSION 4u
 #define DAXFS_BLOCK_SIZE 4096u
 #define DAXFS_BLOCK_SHIFT 12
@@ -27,6 +28,7 @@
 #define DAXFS_SYMLINK_MAX 4095u
 #define DAXFS_XATTR_NAME_MAX 255u
 #define DAXFS_XATTR_SIZE_MAX 65536u
+#define DAXFS_BRANCH_META_MAX 65504u /* a smallest segment, less the header */
 #define DAXFS_BRANCH_NAME_MAX 31u
 #define DAXFS_ROOT_INO 1u
 #define DAXFS_MAIN_ID 1u
@@ -88,9 +90,11 @@ struct daxfs_super {
 #define DAXFS_COMPAT_SORTED_DIRS (1ull << 1)
 /* The delta region holds a segment table and segments instead of v4 logs. */
 #define DAXFS_INCOMPAT_SEGMENTS (1ull << 0)
+/* Branches have metadata: who does not know of it would reuse its blocks. */
+#define DAXFS_RO_COMPAT_BRANCH_META (1ull << 0)
 
 #define DAXFS_COMPAT_KNOWN (DAXFS_COMPAT_BASE_ATTRS | DAXFS_COMPAT_SORTED_DIRS)
-#define DAXFS_RO_COMPAT_KNOWN 0ull
+#define DAXFS_RO_COMPAT_KNOWN DAXFS_RO_COMPAT_BRANCH_META
 #define DAXFS_INCOMPAT_KNOWN DAXFS_INCOMPAT_SEGMENTS
 
 /* ---- Coordination of those who have a region open together ---------------- */
@@ -148,6 +152,16 @@ struct daxfs_branch_entry {
 	__le64 log_start; /* extension: log segments with a smaller order are dead */
 	__le64 ctime_ns;  /* extension: creation time, ns since the epoch */
 	__le32 entry_crc; /* extension: CRC-32C of id, parent_id, name */
+	__le32 pad;
+	__le64 meta; /* extension: place of its metadata, 0: none */
+};
+
+/* At the start of a block of one of the branch's DATA segments; bytes follow. */
+struct daxfs_branch_meta {
+	__le32 magic;
+	__le32 crc; /* CRC-32C of this header with crc = 0, and of the bytes */
+	__le64 owner; /* the branch's id */
+	__le32 len;   /* of the bytes, 1 to DAXFS_BRANCH_META_MAX */
 	__le32 pad;
 	__le64 reserved;
 };
@@ -426,6 +440,8 @@ DAXFS_AT(daxfs_branch_entry, next_local_ino, 48);
 DAXFS_AT(daxfs_branch_entry, name, 56);
 DAXFS_AT(daxfs_branch_entry, generation, 88);
 DAXFS_AT(daxfs_branch_entry, log_start, 96);
+DAXFS_AT(daxfs_branch_entry, meta, 120);
+DAXFS_SIZE(daxfs_branch_meta, 32);
 DAXFS_AT(daxfs_base_super, inode_offset, 24);
 DAXFS_AT(daxfs_base_super, data_offset, 40);
 DAXFS_SIZE(daxfs_base_super, 64);

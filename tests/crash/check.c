@@ -90,9 +90,12 @@ static u32 equal_fields(const struct daxfs_branch_info *a,
 	       (u32)(a->quota_bytes == b->quota_bytes) << 2 |
 	       (u32)(a->quota_inodes == b->quota_inodes) << 3 |
 	       (u32)(main || a->persistent == b->persistent) << 4 |
-	       (u32)(main || a->ctime_ns == b->ctime_ns) << 5;
+	       (u32)(main || a->ctime_ns == b->ctime_ns) << 5 |
+	       (u32)(a->meta_len == b->meta_len && a->meta_crc == b->meta_crc)
+		       << 6;
 }
-#define ALL_FIELDS 0x3fu
+#define META_FIELD 0x40u
+#define ALL_FIELDS 0x7fu
 
 /* What the table says of it; each field is stored by itself. */
 static bool check_info(const struct view_of *v, const struct branch_state *got,
@@ -104,16 +107,20 @@ static bool check_info(const struct view_of *v, const struct branch_state *got,
 		if (at_state(v, s))
 			known |=
 				equal_fields(&at_state(v, s)->info, &got->info);
+	/* the bytes of a branch that was never synced may be missing */
+	if (v->m.power && !at_state(v, v->lo) && !got->info.meta_len)
+		known |= META_FIELD;
 	if (known == ALL_FIELDS)
 		return true;
 	return because(why,
-		       "table entry: state %u, parent %llu, persistent %u, made %llu, quota %llu/%llu",
+		       "table entry: state %u, parent %llu, persistent %u, made %llu, quota %llu/%llu, metadata %u",
 		       (unsigned)got->info.state,
 		       (unsigned long long)got->info.parent_id,
 		       got->info.persistent,
 		       (unsigned long long)got->info.ctime_ns,
 		       (unsigned long long)got->info.quota_bytes,
-		       (unsigned long long)got->info.quota_inodes);
+		       (unsigned long long)got->info.quota_inodes,
+		       got->info.meta_len);
 }
 
 /* The trees of all states that may have left their bytes on `s`. */

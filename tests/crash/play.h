@@ -52,6 +52,10 @@ void play_parent(struct run *run, u64 seed);
 void play_slots(struct run *run, u64 seed);
 void play_shared(struct run *run, u64 seed);
 
+/* meta.c */
+void play_meta(struct run *run, u64 seed);
+void play_meta_commit(struct run *run, u64 seed);
+
 /* random.c */
 void play_random(struct run *run, u64 seed);
 void play_random_branches(struct run *run, u64 seed);

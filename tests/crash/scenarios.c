@@ -157,6 +157,8 @@ const struct scenario scenarios[] = {
 	{ "commit", play_commit, 0, 0 },
 	{ "drop", play_drop, 0, 0 },
 	{ "shared", play_shared, 0, 0 },
+	{ "meta", play_meta, 0, 0 },
+	{ "meta-commit", play_meta_commit, 0, 0 },
 	{ "log", play_log, 0, 0 },
 	{ "compaction", play_compaction, 0, 0 },
 	{ "reopen", play_reopen, 0, 0 },

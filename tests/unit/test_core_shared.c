@@ -256,6 +256,61 @@ static void test_children(void **state)
 	daxfs_branch_put(y);
 }
 
+static void check_meta(struct side *s, const char *name, const char *want)
+{
+	char got[64];
+	ssize_t n = daxfs_branch_get_meta(s->r, name, got, sizeof(got));
+
+	assert_int_equal(n, strlen(want));
+	assert_memory_equal(got, want, strlen(want));
+}
+
+/* Metadata is read by all, and set by who may change the branch. */
+static void test_meta(void **state)
+{
+	struct daxfs_branch *x;
+
+	(void)state;
+	assert_int_equal(daxfs_branch_create_meta(a.r, "t", "main", 0, "one",
+						  3),
+			 0);
+	check_meta(&b, "t", "one");
+	assert_int_equal(daxfs_branch_set_meta(b.r, "t", "two", 3), 0);
+	check_meta(&a, "t", "two");
+	x = use(&a, "t");
+	assert_int_equal(daxfs_branch_set_meta(b.r, "t", "no", 2), -EBUSY);
+	put_file(x, "f", 1, 50000);
+	assert_int_equal(daxfs_branch_set_meta(a.r, "t", "three", 5), 0);
+	check_meta(&b, "t", "three");
+	daxfs_branch_put(x);
+	x = use(&b, "t");
+	assert_true(has_file(x, "f", 1, 50000));
+	assert_int_equal(daxfs_branch_set_meta(b.r, "t", "four", 4), 0);
+	put_file(x, "g", 2, 70000);
+	daxfs_branch_put(x);
+	assert_int_equal(daxfs_branch_create(b.r, "c", "t", 0), 0);
+	assert_int_equal(daxfs_branch_set_meta(a.r, "t", "no", 2), -EOPNOTSUPP);
+	assert_int_equal(daxfs_branch_delete(a.r, "c"), 0);
+	assert_int_equal(daxfs_branch_seal_meta(a.r, "t", "five", 4), 0);
+	check_meta(&b, "t", "five");
+	assert_int_equal(daxfs_branch_set_meta(a.r, "t", "no", 2), -EOPNOTSUPP);
+	x = use(&b, "t");
+	assert_true(has_file(x, "f", 1, 50000));
+	assert_true(has_file(x, "g", 2, 70000));
+	daxfs_branch_put(x);
+	/* who made it dies before anybody has used it */
+	assert_int_equal(daxfs_branch_create_meta(a.r, "u", "main", 0, "six",
+						  3),
+			 0);
+	side_kill(&a);
+	check_meta(&b, "u", "six");
+	x = use(&b, "u");
+	put_file(x, "f", 3, 90000);
+	daxfs_branch_put(x);
+	check_meta(&b, "u", "six");
+	assert_int_equal(daxfs_branch_delete(b.r, "u"), 0);
+}
+
 static u32 ends;
 
 static void count_end(void *arg, struct daxfs_branch *br)
@@ -701,19 +756,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_take_turns),
-		T(test_children),
-		T(test_commit),
-		T(test_delete_sealed),
-		T(test_commit_fails),
-		T(test_death),
-		T(test_alone_again),
-		T(test_segments),
-		T(test_deadline),
-		T(test_dies_in_commit),
-		T(test_dies_in_commit_of_two),
-		T(test_counters),
-		T(test_wild_deadline),
+		T(test_take_turns),     T(test_children),
+		T(test_meta),           T(test_commit),
+		T(test_delete_sealed),  T(test_commit_fails),
+		T(test_death),          T(test_alone_again),
+		T(test_segments),       T(test_deadline),
+		T(test_dies_in_commit), T(test_dies_in_commit_of_two),
+		T(test_counters),       T(test_wild_deadline),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -430,6 +430,20 @@ static void round_chain(struct worker *w)
 	end_own(w);
 }
 
+/* Whosever branch it is, its metadata is what one thread has set. */
+static void set_and_check_meta(struct worker *w, const char *name)
+{
+	u8 v[6000];
+	ssize_t n = 1 + below(w, 5999);
+
+	memset(v, 1 + (int)below(w, 255), (size_t)n);
+	MAY(daxfs_branch_set_meta(g.r, name, v, (size_t)n), ENOENT, ESTALE,
+	    ENOSPC, EPERM);
+	n = daxfs_branch_get_meta(g.r, name, v, sizeof(v));
+	if (MAY(n, ENOENT, ENODATA))
+		EXPECT(n > 0 && !memcmp(v, v + 1, (size_t)n - 1));
+}
+
 static void round_ask(struct worker *w)
 {
 	struct daxfs_branch_info *list, info;
@@ -444,6 +458,8 @@ static void round_ask(struct worker *w)
 	EXPECT(!rc && count >= 1);
 	daxfs_region_info(g.r, &r);
 	EXPECT(r.segments_free <= r.segments);
+	if (!below(w, 4))
+		set_and_check_meta(w, list[below(w, count)].name);
 	rc = daxfs_branch_get(g.r, list[below(w, count)].name, &b);
 	daxfs_free(list);
 	if (rc)
