@@ -641,8 +641,7 @@ int sync_opened(struct daxfs_region *r);
 int sync_closed(struct daxfs_region *r);
 
 /* Make parts of the region durable, now. */
-int sync_ranges(const struct daxfs_region *r, const struct daxfs_range *v,
-		u32 count);
+int sync_ranges(struct daxfs_region *r, const struct daxfs_range *v, u32 count);
 
 /* compact.c: shorten the log where that has become worth it. */
 void log_compact(struct daxfs_branch *b);

@@ -184,7 +184,7 @@ void meta_commit(struct daxfs_branch *main, struct daxfs_branch *b)
 /* With the segment's entry, which may be new. */
 int meta_sync(const struct daxfs_branch *b, u64 off)
 {
-	const struct daxfs_region *r = b->r;
+	struct daxfs_region *r = b->r;
 	u64 s = (off - r->seg_data) / r->seg_size;
 	struct daxfs_range v[2] = {
 		{ offset_of(r, &r->segs[s]), sizeof(*r->segs) },

@@ -45,8 +45,7 @@ static int backing_sync(struct daxfs_region *r, const struct daxfs_range *v,
 	return rc;
 }
 
-int sync_ranges(const struct daxfs_region *r, const struct daxfs_range *v,
-		u32 count)
+int sync_ranges(struct daxfs_region *r, const struct daxfs_range *v, u32 count)
 {
 	return backing_sync(r, v, count);
 }

@@ -22,9 +22,15 @@ static void get_region(struct varlink_call_ctx *ctx, json_object *params,
 
 /* A client that asks for more gets them in messages of this many. */
 #define LIST_BATCH 256u
+#define LIST_BATCH_META 32u
+
+/* Metadata's bytes may become \u00XX each. */
+_Static_assert(LIST_BATCH_META *(6 * DAXFS_BRANCH_META_MAX + 8192ull) <
+		       VARLINK_MESSAGE_MAX,
+	       "a batch fits into a message");
 
 /* At most `max` with ids above *after, which becomes the last one's. */
-static int list_some(struct branches_service *s, u64 *after, u32 max,
+static int list_some(struct branches_service *s, bool meta, u64 *after, u32 max,
 		     json_object **out, u32 *count)
 {
 	json_object *array = json_object_new_array();
@@ -37,7 +43,8 @@ static int list_some(struct branches_service *s, u64 *after, u32 max,
 		json_object *o = branches_json_branch(s, &infos[i]);
 
 		*after = infos[i].id;
-		ok = o && !json_object_array_add(array, o);
+		ok = o && (!meta || branches_json_add_meta(s, o, &infos[i])) &&
+		     !json_object_array_add(array, o);
 		if (!ok)
 			json_object_put(o);
 	}
@@ -53,15 +60,19 @@ static int list_some(struct branches_service *s, u64 *after, u32 max,
 
 static void list(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 {
-	u32 max = varlink_wants_more(ctx) ? LIST_BATCH : ~0u, count;
 	struct branches_service *s = arg;
+	u32 max = ~0u, count;
 	json_object *array;
+	bool meta = false;
 	u64 after = 0;
 	int rc;
 
-	(void)params;
+	if (!varlink_get_bool(ctx, params, "with_meta", false, &meta))
+		return;
+	if (varlink_wants_more(ctx))
+		max = meta ? LIST_BATCH_META : LIST_BATCH;
 	for (;;) {
-		rc = list_some(s, &after, max, &array, &count);
+		rc = list_some(s, meta, &after, max, &array, &count);
 		if (rc || count < max)
 			break;
 		rc = branches_reply_more_with(ctx, "branches", array);
@@ -156,9 +167,26 @@ static bool get_mount_flags(struct varlink_call_ctx *ctx, json_object *params,
 	return true;
 }
 
+/* NULL: none is given. False: answered with an error. */
+static bool get_meta(struct varlink_call_ctx *ctx, json_object *params,
+		     const char **meta)
+{
+	*meta = NULL;
+	if (!varlink_get_string(ctx, params, "meta", false, meta))
+		return false;
+	if (!*meta || (strlen(*meta) <= DAXFS_BRANCH_META_MAX &&
+		       is_utf8(*meta, strlen(*meta))))
+		return true;
+	branches_fail(ctx, -EINVAL,
+		      "metadata is UTF-8, and at most %u bytes of it",
+		      DAXFS_BRANCH_META_MAX);
+	return false;
+}
+
 /* A new branch with its quota, or none. */
 static int make_branch(struct branches_service *s, const char *name,
-		       const char *parent, u32 flags, u64 bytes, u64 inodes)
+		       const char *parent, u32 flags, u64 bytes, u64 inodes,
+		       const char *meta)
 {
 	int rc;
 
@@ -167,7 +195,8 @@ static int make_branch(struct branches_service *s, const char *name,
 		return -EINVAL;
 	if (bytes > DAXFS_QUOTA_MAX || inodes > DAXFS_QUOTA_MAX)
 		return -ERANGE;
-	rc = daxfs_branch_create(s->region, name, parent, flags);
+	rc = daxfs_branch_create_meta(s->region, name, parent, flags, meta,
+				      meta ? strlen(meta) : 0);
 	if (rc || (!bytes && !inodes))
 		return rc;
 	rc = daxfs_branch_set_quota(s->region, name, bytes, inodes);
@@ -178,7 +207,7 @@ static int make_branch(struct branches_service *s, const char *name,
 
 static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 {
-	const char *name, *parent = "main", *mountpoint = NULL;
+	const char *name, *parent = "main", *mountpoint = NULL, *meta;
 	struct branches_service *s = arg;
 	struct daxfs_message msg = { "" };
 	u64 bytes = 0, inodes = 0;
@@ -192,6 +221,7 @@ static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 	    !varlink_get_string(ctx, params, "mountpoint", false,
 				&mountpoint) ||
 	    !get_mount_flags(ctx, params, &flags) ||
+	    !get_meta(ctx, params, &meta) ||
 	    !varlink_get_u64(ctx, params, "quota_bytes", false, &bytes) ||
 	    !varlink_get_u64(ctx, params, "quota_inodes", false, &inodes))
 		return;
@@ -205,7 +235,7 @@ static void create(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 	}
 	rc = make_branch(s, name, parent,
 			 persistent ? DAXFS_BRANCH_PERSISTENT : 0, bytes,
-			 inodes);
+			 inodes, meta);
 	FAULT_POINT("branches.create.made");
 	if (rc) {
 		branches_fail_create(s, ctx, rc, name, parent);
@@ -257,18 +287,35 @@ static void set_quota(struct varlink_call_ctx *ctx, json_object *params,
 static void seal(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 {
 	struct branches_service *s = arg;
-	const char *name;
+	const char *name, *meta;
 	int rc;
 
-	if (!varlink_get_string(ctx, params, "name", true, &name))
+	if (!varlink_get_string(ctx, params, "name", true, &name) ||
+	    !get_meta(ctx, params, &meta))
 		return;
 	FAULT_POINT("branches.seal.begun");
 	rc = flush(s, name);
 	FAULT_POINT("branches.seal.flushed");
 	if (!rc)
-		rc = daxfs_branch_seal(s->region, name);
+		rc = daxfs_branch_seal_meta(s->region, name, meta,
+					    meta ? strlen(meta) : 0);
 	FAULT_POINT("branches.seal.sealed");
 	branches_reply_done(ctx, rc, name);
+}
+
+static void set_meta(struct varlink_call_ctx *ctx, json_object *params,
+		     void *arg)
+{
+	struct branches_service *s = arg;
+	const char *name, *meta;
+
+	if (!varlink_get_string(ctx, params, "name", true, &name) ||
+	    !get_meta(ctx, params, &meta))
+		return;
+	branches_reply_done(ctx,
+			    daxfs_branch_set_meta(s->region, name, meta,
+						  meta ? strlen(meta) : 0),
+			    name);
 }
 
 static void commit(struct varlink_call_ctx *ctx, json_object *params, void *arg)
@@ -459,6 +506,7 @@ void branches_interface(struct branches_service *s,
 		{ "Delete", delete },
 		{ "Usage", usage },
 		{ "SetQuota", set_quota },
+		{ "SetMeta", set_meta },
 		{ "Mount", mount_method },
 		{ "Unmount", unmount },
 		{ "Sync", sync_region },

@@ -56,6 +56,8 @@ static bool fill_branch(struct branches_service *s, json_object *o,
 	       add_int(o, "created_ns", i->ctime_ns) &&
 	       add_mountpoints(s, o, i->name) &&
 	       (!i->damaged || add_bool(o, "damaged", true)) &&
+	       (!i->meta_len || (add_int(o, "meta_bytes", i->meta_len) &&
+				 add_int(o, "meta_crc", i->meta_crc))) &&
 	       (!i->quota_bytes || add_int(o, "quota_bytes", i->quota_bytes)) &&
 	       (!i->quota_inodes ||
 		add_int(o, "quota_inodes", i->quota_inodes));
@@ -71,6 +73,27 @@ json_object *branches_json_branch(struct branches_service *s,
 		return NULL;
 	}
 	return o;
+}
+
+bool branches_json_add_meta(struct branches_service *s, json_object *o,
+			    const struct daxfs_branch_info *info)
+{
+	cleanup_free char *text = NULL;
+	ssize_t n;
+
+	if (!info->meta_len)
+		return true;
+	text = malloc(DAXFS_BRANCH_META_MAX + 1);
+	if (!text)
+		return false;
+	n = daxfs_branch_get_meta(s->region, info->name, text,
+				  DAXFS_BRANCH_META_MAX);
+	if (n < 0)
+		return true;
+	text[n] = '\0';
+	if (strlen(text) != (size_t)n || !is_utf8(text, (size_t)n))
+		return true;
+	return add_string(o, "meta", text);
 }
 
 static void format_uuid(const u8 *u, char out[37])

@@ -187,6 +187,18 @@ int branches_reply_more_with(struct varlink_call_ctx *ctx, const char *key,
 	return varlink_reply_more(ctx, reply);
 }
 
+static json_object *describe(struct branches_service *s,
+			     const struct daxfs_branch_info *info)
+{
+	json_object *o = branches_json_branch(s, info);
+
+	if (o && !branches_json_add_meta(s, o, info)) {
+		json_object_put(o);
+		return NULL;
+	}
+	return o;
+}
+
 void branches_reply_branch(struct branches_service *s,
 			   struct varlink_call_ctx *ctx, const char *name)
 {
@@ -197,6 +209,5 @@ void branches_reply_branch(struct branches_service *s,
 	if (rc)
 		branches_fail_branch(ctx, rc, name);
 	else
-		branches_reply_with(ctx, "branch",
-				    branches_json_branch(s, &info));
+		branches_reply_with(ctx, "branch", describe(s, &info));
 }
