@@ -58,6 +58,7 @@ endif
 # use. A missing one is reported with the command that installs it.
 PKGS_daxfs := json-c
 PKGS_daxfs-fuse := fuse3 json-c
+PKGS_daxfs-keeper := json-c
 PKGS_daxfs-snapshotter := json-c sqlite3 inih libpcre2-8
 PKGS_daxfs-grpc := json-c libnghttp2 libprotobuf-c
 PKGS_ALL := $(sort $(foreach p,daxfs daxfs-fuse daxfs-snapshotter daxfs-grpc,$(PKGS_$(p))))
@@ -86,12 +87,13 @@ SRC_core := $(wildcard core/*.c)
 SRC_driver := $(foreach r,common ipc region service image,$(wildcard driver/$(r)/*.c))
 SRC_daxfs := $(wildcard cli/*.c)
 SRC_daxfs-fuse := $(wildcard driver/fuse/*.c)
+SRC_daxfs-keeper := $(wildcard driver/keeper/*.c)
 SRC_daxfs-snapshotter := $(wildcard driver/snapshotter/*.c)
 SRC_daxfs-grpc := $(wildcard driver/grpc/*.c)
 
 MAN := $(wildcard docs/man/*.[18])
 
-PROGRAMS := $(foreach p,daxfs daxfs-fuse daxfs-snapshotter daxfs-grpc,$(if $(SRC_$(p)),$(p)))
+PROGRAMS := $(foreach p,daxfs daxfs-fuse daxfs-keeper daxfs-snapshotter daxfs-grpc,$(if $(SRC_$(p)),$(p)))
 LINKS := $(if $(SRC_daxfs),mkdaxfs daxfs-branch daxfs-inspect)
 
 obj = $(patsubst %.c,$(O)/obj/%.o,$(1))

@@ -9,6 +9,7 @@
 #include "../common/log.h"
 #include "../common/opts.h"
 #include "../common/util.h"
+#include "../keeper/keeper.h"
 #include "client.h"
 #include "options.h"
 #include "server.h"
@@ -76,12 +77,74 @@ static int leave_caller(const struct options *o)
 	return 0;
 }
 
+/* What the keeper runs when we are gone, kept for the process's life. */
+static char **next_server(const struct options *o)
+{
+	static char sync[16];
+	static char *argv[20];
+	unsigned n = 0;
+
+	snprintf(sync, sizeof(sync), "%u", o->sync_seconds);
+	argv[n++] = (char *)"daxfs-keeper";
+	argv[n++] = (char *)o->format_name;
+	argv[n] = path_beside_us("daxfs-fuse");
+	if (!argv[n++])
+		return NULL;
+	argv[n++] = (char *)"--keeper";
+	if (o->control_only)
+		argv[n++] = (char *)"--control-only";
+	argv[n++] = (char *)"--sync-interval";
+	argv[n++] = sync;
+	argv[n++] = (char *)"--log-level";
+	argv[n++] = (char *)o->level_name;
+	argv[n++] = (char *)"--log-format";
+	argv[n++] = (char *)o->format_name;
+	if (o->request.state) {
+		argv[n++] = (char *)"--state";
+		argv[n++] = (char *)o->request.state;
+	}
+	argv[n++] = (char *)"--";
+	argv[n++] = (char *)o->request.region;
+	return argv;
+}
+
+/* Without one everything works but going on after us. */
+static void start_keeper(struct server *srv, const struct options *o)
+{
+	char **argv = next_server(o);
+	int rc = argv ? keep_start(srv, argv) : -ENOENT;
+
+	if (rc)
+		log_event(LOG_ERROR,
+			  "no keeper: mounts will end with this process",
+			  "error", log_err(-rc), NULL);
+}
+
+/* 0, or the exit code. */
+static int run(struct server *srv)
+{
+	int rc = server_run(srv);
+
+	if (rc > 0) {
+		server_leave(srv);
+		_exit(DAXFS_EXIT_OK); /* mounts stay as they are */
+	}
+	if (rc)
+		log_event(LOG_ERROR, "server failed", "error", log_err(-rc),
+			  NULL);
+	server_stop(srv);
+	return rc ? DAXFS_EXIT_FAIL : DAXFS_EXIT_OK;
+}
+
 /* Serve; `ready` is the pipe of the waiting parent, or -1. */
 static int serve(struct server *srv, const struct options *o, int ready)
 {
 	struct daxfs_message msg = { "" };
 	int rc = 0;
 
+	/* in the foreground who started us sees to our end */
+	if (!o->foreground && !o->no_keeper)
+		start_keeper(srv, o);
 	if (!o->control_only)
 		rc = first_mount(srv, o, &msg);
 	if (rc) {
@@ -97,12 +160,39 @@ static int serve(struct server *srv, const struct options *o, int ready)
 		close(caller);
 		caller = STDERR_FILENO;
 	}
-	rc = server_run(srv);
-	if (rc)
-		log_event(LOG_ERROR, "server failed", "error", log_err(-rc),
+	return run(srv);
+}
+
+/* Go on where a server before us was. */
+static int take_over(const struct options *o)
+{
+	struct server_options how = {
+		.region = o->request.region,
+		.state = o->request.state,
+		.sync_seconds = o->sync_seconds,
+		.control_only = o->control_only,
+	};
+	struct daxfs_message msg = { "" };
+	char **argv = next_server(o);
+	struct resume *kept = NULL;
+	struct server srv;
+	int rc;
+
+	rc = resume_receive(KEEPER_FD, &kept, &msg);
+	if (!rc) {
+		how.region_fd = resume_region(kept);
+		rc = server_start(&srv, &how, &msg);
+	}
+	if (rc) {
+		log_event(LOG_ERROR, "cannot take over", "error", msg.text,
 			  NULL);
-	server_stop(srv);
-	return rc ? DAXFS_EXIT_FAIL : DAXFS_EXIT_OK;
+		resume_free(kept);
+		return DAXFS_EXIT_FAIL;
+	}
+	keep_join(&srv, KEEPER_FD, argv);
+	resume_mounts(&srv, kept);
+	resume_free(kept);
+	return run(&srv);
 }
 
 /* Serve the region, or have it mounted by the process that serves it. */
@@ -113,6 +203,7 @@ static int serve_or_ask(const struct options *o, int ready)
 		.state = o->request.state,
 		.sync_seconds = o->sync_seconds,
 		.control_only = o->control_only,
+		.region_fd = -1,
 	};
 	struct daxfs_message msg = { "" };
 	struct server srv;
@@ -195,5 +286,7 @@ int main(int argc, char **argv)
 			log_event(LOG_WARN, "cannot raise the limit of files",
 				  "error", log_err(errno), NULL);
 	}
+	if (o.keeper)
+		return take_over(&o);
 	return o.foreground ? serve_or_ask(&o, -1) : run_in_background(&o);
 }

@@ -78,7 +78,7 @@ static void set_mount_of(struct server *srv, struct daxfs_branch *b,
 
 /* ---- Begin --------------------------------------------------------------- */
 
-static void free_mount(struct mount *m)
+void mount_free(struct mount *m)
 {
 	struct mount_point *p;
 
@@ -98,22 +98,26 @@ static void free_mount(struct mount *m)
 	free(m);
 }
 
-static struct mount *new_mount(struct server *srv, struct daxfs_branch *b,
-			       const struct daxfs_branch_info *info)
+struct mount *mount_new(struct server *srv, struct daxfs_branch *b)
 {
 	struct daxfs_region_info region;
-	struct mount *m = calloc(1, sizeof(*m));
+	struct daxfs_branch_info info;
+	struct mount *m = NULL;
 
-	if (!m)
+	if (!daxfs_branch_info(b, &info))
+		m = calloc(1, sizeof(*m));
+	if (!m) {
+		daxfs_branch_put(b);
 		return NULL;
+	}
 	daxfs_region_info(srv->region, &region);
 	m->srv = srv;
 	m->serial = ++srv->next_serial;
-	m->refs = 2; /* the loop's and the starter's */
+	m->refs = 2;
 	m->branch = b;
-	snprintf(m->name, sizeof(m->name), "%s", info->name);
-	m->is_main = !info->parent_id;
-	m->readonly = m->is_main || info->state == DAXFS_BRANCH_SEALED ||
+	snprintf(m->name, sizeof(m->name), "%s", info.name);
+	m->is_main = !info.parent_id;
+	m->readonly = m->is_main || info.state == DAXFS_BRANCH_SEALED ||
 		      region.readonly;
 	m->fd = -1;
 	nodes_init(&m->nodes);
@@ -177,24 +181,40 @@ static void forget_mount(struct mount *m)
 	set_mount_of(srv, m->branch, NULL);
 }
 
-static int place(struct mount *m, int mnt_fd, const char *path,
-		 struct daxfs_message *msg)
+struct mount_point *mount_add_point(struct mount *m, const char *path,
+				    u64 mnt_id, unsigned flags)
 {
 	size_t len = strlen(path) + 1;
 	struct mount_point *p = malloc(sizeof(*p) + len);
+
+	if (!p)
+		return NULL;
+	memcpy(p->path, path, len);
+	p->mnt_id = mnt_id;
+	p->flags = flags;
+	p->next = m->points;
+	m->points = p;
+	return p;
+}
+
+/* The keeper knows of the place before anybody can be there. */
+static int place(struct mount *m, int mnt_fd, const char *path, unsigned flags,
+		 struct daxfs_message *msg)
+{
+	struct mount_point *p = mount_add_point(m, path, 0, flags);
 	int rc;
 
 	if (!p)
 		return message_fail(msg, ENOMEM, "out of memory");
-	memcpy(p->path, path, len);
+	keep_mount(m);
 	rc = attach_move(mnt_fd, path, &p->mnt_id, msg);
 	FAULT_POINT("mount.placed");
 	if (rc) {
+		m->points = p->next;
 		free(p);
+		keep_mount(m);
 		return rc;
 	}
-	p->next = m->points;
-	m->points = p;
 	m->attached = true;
 	m->srv->had_mount = true;
 	return 0;
@@ -210,6 +230,18 @@ static unsigned attrs_of(const struct mount *m, unsigned flags)
 {
 	return (flags & BRANCHES_MOUNT_READONLY ? MOUNT_ATTR_RDONLY : 0) |
 	       (m->noatime ? MOUNT_ATTR_NOATIME : 0);
+}
+
+int mount_go_on(struct mount *m)
+{
+	int rc = loop_add(m->srv->loop, m);
+
+	if (rc)
+		return rc;
+	m->next = m->srv->mounts;
+	m->srv->mounts = m;
+	set_mount_of(m->srv, m->branch, m);
+	return 0;
 }
 
 /* Make the superblock and hand the mount to the loop. The mount's fd or -errno. */
@@ -237,7 +269,7 @@ static int make_live(struct mount *m, unsigned flags, struct daxfs_message *msg)
 	FAULT_POINT("mount.superblock");
 	m->dev_major = info.dev_major;
 	m->dev_minor = info.dev_minor;
-	rc = loop_add(m->srv->loop, m);
+	rc = mount_go_on(m);
 	if (rc)
 		return message_fail(msg, -rc, "cannot watch the new mount: %s",
 				    log_err(-rc));
@@ -250,17 +282,12 @@ static int start_mount(struct server *srv, struct daxfs_branch *b,
 		       struct daxfs_message *msg)
 {
 	cleanup_close int mnt_fd = -1;
-	struct daxfs_branch_info info;
-	struct mount *m;
+	struct mount *m = mount_new(srv, b);
 	int rc;
 
-	rc = daxfs_branch_info(b, &info);
-	m = rc ? NULL : new_mount(srv, b, &info);
-	if (!m) {
-		daxfs_branch_put(b);
-		rc = rc ? rc : -ENOMEM;
-		return message_fail(msg, -rc, "cannot mount: %s", log_err(-rc));
-	}
+	if (!m)
+		return message_fail(msg, ENOMEM,
+				    "cannot mount: no memory, or the branch has ended");
 	m->noatime = flags & BRANCHES_MOUNT_NOATIME;
 	/* Its last mount may have left it for its children to end. */
 	daxfs_branch_keep(srv->region, m->name);
@@ -273,17 +300,14 @@ static int start_mount(struct server *srv, struct daxfs_branch *b,
 	}
 	mnt_fd = make_live(m, flags, msg);
 	if (mnt_fd < 0) {
-		free_mount(m);
+		mount_free(m);
 		return mnt_fd;
 	}
 	/* From here on the mount ends by the end of its superblock. */
-	m->next = srv->mounts;
-	srv->mounts = m;
-	set_mount_of(srv, b, m);
 	rc = wait_ready(m, msg);
 	FAULT_POINT("mount.ready");
 	if (!rc)
-		rc = place(m, mnt_fd, path, msg);
+		rc = place(m, mnt_fd, path, flags, msg);
 	if (!rc)
 		log_event(LOG_INFO, "mounted", "branch", m->name, "mountpoint",
 			  path, NULL);
@@ -333,7 +357,7 @@ static int mount_again(struct mount *m, const char *path, unsigned flags,
 			     msg);
 	if (mnt_fd < 0)
 		return mnt_fd;
-	return place(m, mnt_fd, path, msg);
+	return place(m, mnt_fd, path, flags, msg);
 }
 
 static int mount_locked(struct server *srv, const char *branch,
@@ -436,6 +460,7 @@ static void end_mount(struct mount *m)
 
 	forget_mount(m);
 	FAULT_POINT("mount.ended");
+	keep_forget(m->srv, m->serial);
 	if (!m->readonly && !daxfs_branch_status(m->branch)) {
 		rc = daxfs_evict_orphans(m->branch);
 		if (rc && rc != -ESTALE && rc != -EROFS)
@@ -444,7 +469,7 @@ static void end_mount(struct mount *m)
 				  NULL);
 	}
 	drop_branch(m);
-	free_mount(m);
+	mount_free(m);
 }
 
 void mount_reap(struct server *srv)

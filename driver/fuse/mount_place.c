@@ -21,6 +21,7 @@ static bool point_there(const struct mount *m, const struct mount_point *p)
 static void prune_points(struct mount *m)
 {
 	struct mount_point **p = &m->points;
+	bool changed = false;
 
 	while (*p) {
 		struct mount_point *q = *p;
@@ -30,8 +31,11 @@ static void prune_points(struct mount *m)
 		} else {
 			*p = q->next;
 			free(q);
+			changed = true;
 		}
 	}
+	if (changed)
+		keep_mount(m);
 }
 
 void mount_list_points(struct server *srv, const char *branch,

@@ -75,6 +75,7 @@ void nodes_init(struct nodes *n)
 {
 	size_t i;
 
+	n->partial = false;
 	for (i = 0; i < NODES_SHARDS; i++) {
 		n->shards[i] = (struct nodes_shard){ 0 };
 		pthread_mutex_init(&n->shards[i].lock, NULL);
@@ -128,7 +129,7 @@ static void shrink(struct nodes_shard *s)
 bool nodes_forget(struct nodes *n, uint64_t ino, uint64_t count)
 {
 	struct nodes_shard *s = shard_of(n, mix(ino));
-	bool last = false;
+	bool last = n->partial;
 
 	pthread_mutex_lock(&s->lock);
 	if (s->size) {
@@ -137,6 +138,7 @@ bool nodes_forget(struct nodes *n, uint64_t ino, uint64_t count)
 
 		if (slot->ino && slot->count > count) {
 			slot->count -= count;
+			last = false;
 		} else if (slot->ino) {
 			erase(s, i);
 			shrink(s);

@@ -19,6 +19,8 @@ struct node {
 };
 
 struct nodes {
+	/* A server before us handed out more, of which nothing is known. */
+	bool partial;
 	struct nodes_shard {
 		pthread_mutex_t lock;
 		struct node *slots; /* open addressing, power of two */

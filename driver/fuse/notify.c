@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "../common/log.h"
-#include "server.h"
+#include "raw.h"
 
 #define DRAIN_SECONDS 5
 
@@ -53,6 +53,23 @@ static void invalidate_names(struct mount *m)
 }
 
 /*
+ * What a server before us told the kernel. An inode that it does not have costs
+ * a system call.
+ */
+static void invalidate_unknown(struct mount *m)
+{
+	struct daxfs_region_info info;
+	u64 ino;
+
+	if (m->is_main && raw_expire_names(m) < 0)
+		log_event(LOG_WARN, "cannot expire names", "branch", m->name,
+			  "error", log_err(errno), NULL);
+	daxfs_region_info(m->srv->region, &info);
+	for (ino = FUSE_ROOT_ID; ino < info.next_inode; ino++)
+		invalidate_inode(m, ino);
+}
+
+/*
  * Names before inodes: invalidating a name waits for the lookups in its
  * directory that are under way, whose inodes then are in the list below.
  */
@@ -75,6 +92,8 @@ static void invalidate(struct mount *m)
 	for (i = 0; i < n; i++)
 		invalidate_inode(m, list[i]);
 	free(list);
+	if (m->nodes.partial)
+		invalidate_unknown(m);
 }
 
 static void *notifier_main(void *arg)

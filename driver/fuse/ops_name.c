@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "ops.h"
+#include "raw.h"
+#include "resent.h"
 
 /* "." and "..": asked for by file handles (name_to_handle_at and NFS). */
 static int lookup_dots(struct daxfs_branch *b, u64 dir, const char *name,
@@ -69,6 +71,9 @@ static void make_and_reply(fuse_req_t req, fuse_ino_t dir, const char *name,
 	int rc;
 
 	rc = make(req, dir, name, in, &a);
+	if (rc == -EEXIST && raw_resent())
+		rc = daxfs_lookup(ops_mount(req)->branch, dir, name,
+				  strlen(name), &a);
 	if (rc)
 		ops_fail(req, rc);
 	else
@@ -105,28 +110,41 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t dir, const char *name)
 
 	rc = daxfs_link(ops_mount(req)->branch, ino, dir, name, strlen(name),
 			&a);
+	if (rc == -EEXIST && raw_resent())
+		rc = daxfs_lookup(ops_mount(req)->branch, dir, name,
+				  strlen(name), &a);
 	if (rc)
 		ops_fail(req, rc);
 	else
 		ops_reply_entry(req, &a, OPS_FOREVER);
 }
 
+/* That a name is gone, which the kernel found there, was our doing. */
+static int unless_done(int rc)
+{
+	return rc == -ENOENT && raw_resent() ? 0 : rc;
+}
+
 void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
-	ops_done(req, daxfs_unlink(ops_mount(req)->branch, dir, name,
-				   strlen(name), NULL));
+	ops_done(req, unless_done(daxfs_unlink(ops_mount(req)->branch, dir,
+					       name, strlen(name), NULL)));
 }
 
 void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
-	ops_done(req, daxfs_rmdir(ops_mount(req)->branch, dir, name,
-				  strlen(name), NULL));
+	ops_done(req, unless_done(daxfs_rmdir(ops_mount(req)->branch, dir, name,
+					      strlen(name), NULL)));
 }
 
 void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name,
 	       fuse_ino_t newdir, const char *newname, unsigned flags)
 {
+	const struct resent_names n = { dir, name, newdir, newname, flags };
+	struct mount *m = ops_mount(req);
+	struct keep_note note = { .key = 0 };
 	u32 f = 0;
+	int rc;
 
 	if (flags &
 	    ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) {
@@ -139,7 +157,14 @@ void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name,
 		f |= DAXFS_RENAME_EXCHANGE;
 	if (flags & RENAME_WHITEOUT)
 		f |= DAXFS_RENAME_WHITEOUT;
-	ops_done(req,
-		 daxfs_rename(ops_mount(req)->branch, dir, name, strlen(name),
-			      newdir, newname, strlen(newname), f, NULL));
+	if (raw_resent() && resent_rename(m, &n)) {
+		fuse_reply_err(req, 0);
+		return;
+	}
+	if (flags & RENAME_EXCHANGE)
+		resent_note_exchange(m, &n, &note);
+	rc = daxfs_rename(m->branch, dir, name, strlen(name), newdir, newname,
+			  strlen(newname), f, NULL);
+	ops_done(req, rc);
+	keep_note_done(m->srv, &note);
 }

@@ -8,6 +8,7 @@
 #include "../common/util.h"
 #include "ops.h"
 #include "raw.h"
+#include "resent.h"
 
 static bool starts(const char *s, const char *prefix)
 {
@@ -82,6 +83,8 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	if (raw_flags() & FUSE_SETXATTR_ACL_KILL_SGID)
 		f |= DAXFS_XATTR_KILL_SGID;
 	rc = daxfs_setxattr(ops_mount(req)->branch, ino, name, value, size, f);
+	if (rc == -EEXIST && raw_resent())
+		rc = resent_setxattr(ops_mount(req), ino, name, value, size);
 	if (rc)
 		ops_fail_inode(req, rc);
 	else
@@ -160,6 +163,9 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 		return;
 	}
 	rc = daxfs_removexattr(m->branch, ino, name);
+	/* was it there? It is not now, which is what the caller wants */
+	if (rc == -ENODATA && raw_resent())
+		rc = 0;
 	if (!rc && str_eq(name, "security.capability"))
 		__atomic_store_n(&m->uncapped, ino, __ATOMIC_RELAXED);
 	if (rc)

@@ -120,6 +120,10 @@ void options_parse(struct options *o, int argc, char **argv)
 		  "stay in the foreground until the mount is gone" },
 		{ 0, "control-only", OPT_FLAG, &o->control_only, NULL,
 		  "mount nothing; serve the control socket until SIGTERM" },
+		{ 0, "no-keeper", OPT_FLAG, &o->no_keeper, NULL,
+		  "mounts end with this process, also when it is killed" },
+		{ 0, "keeper", OPT_FLAG, &o->keeper, NULL,
+		  "take over from another server; used by daxfs-keeper" },
 		{ 0, "sync-interval", OPT_UINT, &o->sync_seconds, "SECONDS",
 		  "make what was written durable so often; 0: never [5]" },
 		{ 0, "state", OPT_STR, &o->request.state, "DIR",
@@ -150,16 +154,19 @@ void options_parse(struct options *o, int argc, char **argv)
 
 	*o = (struct options){ .sync_seconds = SYNC_SECONDS };
 	n = opts_parse(&usage, argc, argv);
-	if (n != (o->control_only ? 1 : 2))
+	if (n != (o->control_only || o->keeper ? 1 : 2))
 		die(DAXFS_EXIT_USAGE, "%s",
 		    o->control_only ? "--control-only takes a region only"
+		    : o->keeper     ? "--keeper takes a region only"
 				    : "a region and a mountpoint are needed");
+	o->level_name = level;
+	o->format_name = format;
 	if (!log_level_parse(level, &o->level))
 		die(DAXFS_EXIT_USAGE, "'%s': no log level", level);
 	if (!log_format_parse(format, &o->format))
 		die(DAXFS_EXIT_USAGE, "'%s': no log format", format);
 	parse_mount_options(o, list);
 	o->request.region = absolute(argv[1]);
-	if (!o->control_only)
+	if (!o->control_only && !o->keeper)
 		o->request.mountpoint = absolute(argv[2]);
 }

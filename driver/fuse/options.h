@@ -9,10 +9,13 @@ struct options {
 	struct mount_request request;
 	bool control_only;
 	bool foreground;
+	bool keeper;    /* take over: KEEPER_FD is the keeper's */
+	bool no_keeper; /* mounts end with this process */
 	unsigned sync_seconds;
 	const char *log_file;
 	enum log_level level;
 	enum log_format format;
+	const char *level_name, *format_name;
 };
 
 /* Exits on --help, --version and errors. */

@@ -16,6 +16,11 @@
 
 /* Newer than Debian 12's header; numbers and layout are the protocol's. */
 #define RAW_STATX 52
+#define RAW_NOTIFY_RESEND 7
+#define RAW_NOTIFY_INC_EPOCH 8
+#define RAW_HAS_RESEND (UINT64_C(1) << 39)
+#define RAW_MINOR_EPOCH 44
+#define RAW_UNIQUE_RESENT (UINT64_C(1) << 63)
 
 struct raw_statx_in {
 	uint32_t getattr_flags;
@@ -60,10 +65,38 @@ _Static_assert(sizeof(struct raw_statx_out) == 32 + 256, "statx layout");
 
 /* Of the request that this thread serves. */
 static __thread uint32_t flags_of_request;
+static __thread u64 unique_of_request;
 
 uint32_t raw_flags(void)
 {
 	return flags_of_request;
+}
+
+u64 raw_unique(void)
+{
+	return unique_of_request & ~RAW_UNIQUE_RESENT;
+}
+
+bool raw_resent(void)
+{
+	return unique_of_request & RAW_UNIQUE_RESENT;
+}
+
+static int notify(struct mount *m, int code)
+{
+	struct fuse_out_header h = { .len = sizeof(h), .error = code };
+
+	return write(m->fd, &h, sizeof(h)) < 0 ? -errno : 0;
+}
+
+int raw_resend(struct mount *m)
+{
+	return notify(m, RAW_NOTIFY_RESEND);
+}
+
+int raw_expire_names(struct mount *m)
+{
+	return notify(m, RAW_NOTIFY_INC_EPOCH);
 }
 
 /* The fixed part of a request's arguments, NULL if it is shorter. */
@@ -99,6 +132,22 @@ static uint32_t find_flags(const struct mount *m,
 	}
 }
 
+/*
+ * Can another server go on when this one is killed? Requests must come again;
+ * and of main, what the kernel keeps of its names must end without a list.
+ */
+static bool resumable(const struct mount *m, const struct fuse_init_in *init,
+		      bool whole)
+{
+	u64 flags = init->flags;
+
+	if (!whole || !(flags & FUSE_INIT_EXT))
+		return false;
+	flags |= (u64)init->flags2 << 32;
+	return (flags & RAW_HAS_RESEND) &&
+	       (!m->is_main || init->minor >= RAW_MINOR_EPOCH);
+}
+
 static void look_at_init(struct mount *m, const struct fuse_in_header *in,
 			 size_t len)
 {
@@ -108,6 +157,13 @@ static void look_at_init(struct mount *m, const struct fuse_in_header *in,
 
 	if (!init)
 		return;
+	m->resumable =
+		len <= sizeof(m->init.request) &&
+		resumable(m, init, arguments(in, len, sizeof(*init)) != NULL);
+	if (len <= sizeof(m->init.request)) {
+		memcpy(m->init.request, in, len);
+		m->init.request_len = len;
+	}
 	m->init_unique = in->unique;
 	m->init_flags =
 		init->flags & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT);
@@ -137,6 +193,7 @@ void *raw_look(struct mount *m, void *request, size_t *len)
 	struct fuse_in_header *in = request;
 
 	flags_of_request = find_flags(m, in, *len);
+	unique_of_request = in->unique;
 	if (in->opcode == FUSE_INIT)
 		look_at_init(m, in, *len);
 	return without_extension(m, in, len);

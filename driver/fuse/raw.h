@@ -17,6 +17,22 @@ void *raw_look(struct mount *m, void *request, size_t *len);
  */
 uint32_t raw_flags(void);
 
+/* Its number, without the mark of a repetition. */
+u64 raw_unique(void);
+
+/*
+ * Was it sent before, to a server that died with it? It may have been carried
+ * out. What it changes nobody else has changed since: the kernel holds the
+ * locks of a directory or file until it is answered.
+ */
+bool raw_resent(void);
+
+/* Have the kernel send again what a server before us left unanswered. */
+int raw_resend(struct mount *m);
+
+/* Have the kernel look all names up anew. */
+int raw_expire_names(struct mount *m);
+
 /* Answer a request that libfuse does not know. False: it is none of these. */
 bool raw_serve(struct mount *m, const void *request, size_t len);
 

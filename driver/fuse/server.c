@@ -29,13 +29,18 @@ void server_signals(sigset_t *set)
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR2);
 }
 
-static int open_file(struct server *srv, const char *path,
+static int open_file(struct server *srv, const struct server_options *o,
 		     struct daxfs_message *msg)
 {
-	int rc = region_file_open(path, 0, &srv->file, msg);
+	const char *path = o->region;
+	int rc;
 
+	if (o->region_fd >= 0)
+		return region_file_inherit(path, o->region_fd, &srv->file, msg);
+	rc = region_file_open(path, 0, &srv->file, msg);
 	/* What cannot be written can still be read. */
 	if (rc == -EACCES || rc == -EROFS || rc == -EPERM)
 		rc = region_file_open(path, REGION_READONLY, &srv->file, msg);
@@ -61,13 +66,14 @@ static void log_damaged(struct server *srv)
 	daxfs_free(v);
 }
 
-static int open_region(struct server *srv, const char *path, const char *state,
+static int open_region(struct server *srv, const struct server_options *o,
 		       struct daxfs_message *msg)
 {
 	struct daxfs_message why = { "" };
+	const char *path = o->region;
 	int rc;
 
-	rc = open_file(srv, path, msg);
+	rc = open_file(srv, o, msg);
 	if (rc)
 		return rc;
 	rc = daxfs_region_open(&srv->file.backing, 0, &srv->region, &why);
@@ -77,7 +83,7 @@ static int open_region(struct server *srv, const char *path, const char *state,
 		return rc;
 	}
 	log_damaged(srv);
-	srv->socket = region_control_path(srv->file.path, state);
+	srv->socket = region_control_path(srv->file.path, o->state);
 	if (!srv->socket) {
 		rc = -errno;
 		snprintf(msg->text, sizeof(msg->text), "'%.160s': %s", path,
@@ -112,8 +118,10 @@ int server_start(struct server *srv, const struct server_options *o,
 	srv->file.fd = srv->wake_fd = -1;
 	pthread_mutex_init(&srv->mount_lock, NULL);
 	pthread_mutex_init(&srv->table_lock, NULL);
+	pthread_mutex_init(&srv->keep.lock, NULL);
+	srv->keep.fd = -1;
 	pthread_cond_init(&srv->mount_gone, NULL);
-	rc = open_region(srv, o->region, o->state, msg);
+	rc = open_region(srv, o, msg);
 	if (!rc) {
 		rc = start_threads(srv, o->sync_seconds);
 		if (rc)
@@ -144,10 +152,30 @@ out:
 
 static void drain_fd(int fd)
 {
-	char buf[sizeof(struct signalfd_siginfo)];
+	char buf[sizeof(uint64_t)];
 
 	while (read(fd, buf, sizeof(buf)) > 0)
 		;
+}
+
+/* 0: to end; 1: to leave it to another server; -EAGAIN: to go on. */
+static int take_signal(struct server *srv, int fd)
+{
+	struct signalfd_siginfo info;
+
+	if (read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return -EAGAIN;
+	if (info.ssi_signo == SIGUSR2 && keep_fd(srv) < 0) {
+		log_event(LOG_WARN,
+			  "there is no keeper that could start another server",
+			  NULL);
+		return -EAGAIN;
+	}
+	if (info.ssi_signo == SIGUSR2)
+		return 1;
+	log_event(LOG_INFO, "stopping on a signal", NULL);
+	close_for_mounts(srv, true);
+	return 0;
 }
 
 int server_run(struct server *srv)
@@ -163,25 +191,44 @@ int server_run(struct server *srv)
 		struct pollfd p[] = {
 			{ .fd = signals, .events = POLLIN },
 			{ .fd = srv->wake_fd, .events = POLLIN },
+			{ .fd = keep_fd(srv) }, /* its end alone */
 		};
+		int rc = -EAGAIN;
 
 		if (poll(p, ARRAY_SIZE(p), -1) < 0 && errno != EINTR)
 			return -errno;
-		if (p[0].revents) {
-			drain_fd(signals);
-			log_event(LOG_INFO, "stopping on a signal", NULL);
-			close_for_mounts(srv, true);
-			return 0;
-		}
+		if (p[0].revents)
+			rc = take_signal(srv, signals);
+		if (rc != -EAGAIN)
+			return rc;
 		if (p[1].revents) {
 			drain_fd(srv->wake_fd);
 			mount_reap(srv);
 		}
+		if (p[2].revents)
+			keep_restart(srv);
 		if (close_for_mounts(srv, false)) {
 			log_event(LOG_INFO, "the last mount is gone", NULL);
 			return 0;
 		}
 	}
+}
+
+void server_leave(struct server *srv)
+{
+	int rc;
+
+	control_stop(srv);
+	notifier_free(steal_ptr(&srv->notifier));
+	/* what has been read is answered; the rest waits in the kernel */
+	loop_free(steal_ptr(&srv->loop));
+	syncer_free(steal_ptr(&srv->syncer));
+	rc = daxfs_region_sync(srv->region);
+	if (rc && rc != -EROFS)
+		log_event(LOG_ERROR, "cannot sync the region", "error",
+			  log_err(-rc), NULL);
+	log_event(LOG_INFO, "leaving the mounts to another server", NULL);
+	keep_leave(srv);
 }
 
 void server_stop(struct server *srv)
@@ -204,6 +251,7 @@ void server_stop(struct server *srv)
 		daxfs_region_close(srv->region);
 	}
 	region_file_close(&srv->file);
+	keep_end(srv);
 	if (srv->wake_fd >= 0)
 		close(srv->wake_fd);
 	free(srv->socket);

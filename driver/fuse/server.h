@@ -37,10 +37,17 @@ struct notifier;
 struct syncer;
 struct varlink_server;
 
+/* What was said when the connection to the kernel began. */
+struct session_init {
+	size_t request_len, reply_len;
+	uint8_t request[128], reply[128];
+};
+
 /* A place where a mount was put; later binds by others are not known here. */
 struct mount_point {
 	struct mount_point *next;
 	u64 mnt_id;
+	unsigned flags; /* BRANCHES_MOUNT_* */
 	char path[];
 };
 
@@ -64,6 +71,9 @@ struct mount {
 	sem_t ready; /* posted when FUSE_INIT was answered */
 	int init_error;
 	u64 init_unique;
+	struct session_init init;
+	bool resumable;      /* the kernel repeats what a dead server left */
+	bool resumed;        /* the session began in a server before us */
 	uint32_t init_flags; /* FUSE_* that libfuse lacks, in use */
 	unsigned dev_major, dev_minor;
 	struct mount_point *points; /* mount_lock */
@@ -88,6 +98,15 @@ struct server {
 	pthread_cond_t mount_gone; /* with mount_lock */
 	struct mount *mounts;
 	u64 next_serial;
+	struct {
+		pthread_mutex_t lock; /* fd, notes; leaf */
+		int fd;               /* -1: no keeper */
+		char **argv;          /* NULL: none is wanted */
+		u64 next_note;
+		/* of exchanges that a server before us may have made */
+		struct keep_note *notes;
+		size_t n_notes;
+	} keep;
 	bool had_mount;
 	bool closing;  /* no more mounts */
 	bool stopping; /* drop no branches */
@@ -118,6 +137,7 @@ struct server_options {
 	const char *state;     /* where control sockets are, NULL: as usual */
 	unsigned sync_seconds; /* 0: sync when told only */
 	bool control_only;
+	int region_fd; /* of a server before us, consumed; -1: none */
 };
 
 /*
@@ -126,8 +146,13 @@ struct server_options {
  */
 int server_start(struct server *srv, const struct server_options *o,
 		 struct daxfs_message *msg);
-/* Serve until SIGTERM, or until the last mount is gone. 0 or -errno. */
+/*
+ * Serve until SIGTERM, or until the last mount is gone: 0, or -errno. 1: until
+ * SIGUSR2, to be followed by server_leave().
+ */
 int server_run(struct server *srv);
+/* Answer what has been asked and leave the rest, and the mounts, to another. */
+void server_leave(struct server *srv);
 void server_stop(struct server *srv);
 /* What signals the process ends on: to be blocked before threads start. */
 void server_signals(sigset_t *set);
@@ -193,6 +218,70 @@ void loop_settle(struct mount *m);
 
 /* A libfuse session of the mount on its descriptor. 0 or -errno. */
 int session_new(struct mount *m);
+/*
+ * Go on with m->init where a server before us began. -EPROTO: it had agreed
+ * with the kernel on something else than we would.
+ */
+int session_resume(struct mount *m);
+
+/* ---- keep.c: the keeper, see driver/keeper/keeper.h ---- */
+
+/*
+ * Start a keeper that starts `argv` (ends with NULL, kept) as the next server.
+ * Of mounts that are there already it is told too.
+ */
+int keep_start(struct server *srv, char **argv);
+/* The keeper that started us is on this descriptor. */
+void keep_join(struct server *srv, int fd, char **argv);
+/* What to poll for its end; -1: there is none. */
+int keep_fd(struct server *srv);
+/* The keeper is gone: another one. */
+void keep_restart(struct server *srv);
+/* Have it hold a mount as it is now, or no longer; mount_lock. */
+void keep_mount(struct mount *m);
+void keep_forget(struct server *srv, u64 serial);
+/* We end and another one goes on; or we end for good. */
+void keep_leave(struct server *srv);
+void keep_end(struct server *srv);
+
+/*
+ * Before two names are exchanged: whose inodes they were. An exchange that is
+ * repeated undoes itself. Any thread.
+ */
+#define KEEP_NOTES (UINT64_C(1) << 63)
+struct keep_note {
+	u64 key; /* with KEEP_NOTES; 0: not kept */
+	u64 serial, unique, a, b;
+};
+void keep_note(struct server *srv, struct keep_note *n);
+void keep_note_done(struct server *srv, const struct keep_note *n);
+
+/* ---- record.c: a mount as the keeper holds it ---- */
+
+/* Allocated JSON text, NULL: no memory. mount_lock. */
+char *record_write(const struct mount *m);
+/* Fill what the record has of a mount made by mount_new(). -EBADMSG. */
+struct record {
+	json_object *json; /* owns the strings */
+	const char *branch;
+	bool readonly, noatime, keep;
+	unsigned dev_major, dev_minor;
+	struct session_init init;
+	json_object *points; /* of {path, flags} */
+};
+int record_read(const char *text, size_t len, struct record *out);
+void record_free(struct record *r);
+
+/* ---- resume.c: taking over from a server that is gone ---- */
+
+struct resume; /* what the keeper handed over */
+
+int resume_receive(int fd, struct resume **out, struct daxfs_message *msg);
+/* The region's open file, the caller's; -1: none. */
+int resume_region(struct resume *r);
+/* Go on with the mounts, or make them anew. */
+void resume_mounts(struct server *srv, struct resume *r);
+void resume_free(struct resume *r); /* NULL is fine */
 
 /* ---- notify.c ---- */
 

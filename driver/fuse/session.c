@@ -11,28 +11,46 @@
 
 #include "../common/log.h"
 #include "../common/util.h"
-#include "server.h"
+#include "raw.h"
 #include "stats.h"
+
+_Static_assert(sizeof(struct fuse_init_out) <=
+		       sizeof(((struct session_init *)0)->reply),
+	       "the answer can be kept");
+
+/* The kernel has the answer of the server before us: is it ours too? */
+static ssize_t compare_init(struct mount *m, const struct fuse_init_out *out,
+			    size_t len)
+{
+	if (len == m->init.reply_len && !memcmp(m->init.reply, out, len))
+		return (ssize_t)len;
+	errno = EPROTO;
+	return -1;
+}
 
 static ssize_t send_init(struct mount *m, int fd, struct iovec *iov, int count)
 {
 	const struct fuse_out_header *h = iov[0].iov_base;
 	struct fuse_init_out out = { 0 };
-	struct iovec v[2] = { iov[0], { &out, 0 } };
+	size_t len = count == 2 ? iov[1].iov_len : 0;
+	struct iovec v[2] = { iov[0], { &out, len } };
 	ssize_t n;
 
-	if (count == 2 && !h->error && iov[1].iov_len <= sizeof(out)) {
-		memcpy(&out, iov[1].iov_base, iov[1].iov_len);
-		v[1].iov_len = iov[1].iov_len;
-		out.flags |= m->init_flags;
-		n = writev(fd, v, 2);
-	} else {
-		m->init_error = h->error ? -h->error : EPROTO;
-		n = writev(fd, iov, count);
-	}
-	if (n < 0)
-		m->init_error = errno;
 	m->init_unique = 0;
+	if (h->error || !len || len > sizeof(out)) {
+		m->init_error = h->error ? -h->error : EPROTO;
+		n = m->resumed ? (ssize_t)h->len : writev(fd, iov, count);
+		sem_post(&m->ready);
+		return n;
+	}
+	memcpy(&out, iov[1].iov_base, len);
+	out.flags |= m->init_flags;
+	n = m->resumed ? compare_init(m, &out, len) : writev(fd, v, 2);
+	m->init_error = n < 0 ? errno : 0;
+	if (n >= 0) {
+		memcpy(m->init.reply, &out, len);
+		m->init.reply_len = len;
+	}
 	sem_post(&m->ready);
 	return n;
 }
@@ -99,4 +117,17 @@ int session_new(struct mount *m)
 		return rc < 0 ? rc : -rc;
 	}
 	return 0;
+}
+
+int session_resume(struct mount *m)
+{
+	char request[sizeof(m->init.request)];
+	struct fuse_buf fb = { .size = m->init.request_len };
+
+	memcpy(request, m->init.request, sizeof(request));
+	m->resumed = true;
+	m->init_error = EPROTO; /* until it is answered */
+	fb.mem = raw_look(m, request, &fb.size);
+	fuse_session_process_buf(m->se, &fb);
+	return -m->init_error;
 }

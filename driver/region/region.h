@@ -25,6 +25,13 @@ int region_file_open(const char *path, unsigned flags, struct region_file *out,
 		     struct daxfs_message *msg);
 
 /*
+ * The same with the open, locked file of a process that was here before; `fd`
+ * is consumed. Its copies share the lock, so that nobody comes in between.
+ */
+int region_file_inherit(const char *path, int fd, struct region_file *out,
+			struct daxfs_message *msg);
+
+/*
  * Create a new sparse file of `size` bytes and map it, locked. It is made under
  * a temporary name beside `path`; region_file_publish() syncs and renames it
  * into place, closing without that removes it.

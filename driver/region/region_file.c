@@ -160,8 +160,11 @@ static void priv_free(struct region_priv *p)
 		munmap(p->map, p->size);
 	if (p->temp)
 		unlink(p->temp);
-	if (p->fd >= 0)
+	if (p->fd >= 0) {
+		/* others may have copies of it, which share the lock */
+		flock(p->fd, LOCK_UN);
 		close(p->fd);
+	}
 	free(p->temp);
 	free(p);
 }
@@ -289,33 +292,15 @@ static int check_file(const char *path, const struct stat *st,
 	return 0;
 }
 
-int region_file_open(const char *path, unsigned flags, struct region_file *out,
+/* Check and map the open file that p has; consumes p. */
+static int take_file(struct region_priv *p, const char *path, bool ro,
+		     const struct stat *st, struct region_file *out,
 		     struct daxfs_message *msg)
 {
-	bool ro = flags & (REGION_READONLY | REGION_NOLOCK);
-	struct region_priv *p;
-	struct stat st;
 	int rc;
 
-	memset(out, 0, sizeof(*out));
-	out->fd = -1;
-	p = priv_new();
-	if (!p)
-		return fail(ENOMEM, msg, "'%s': out of memory", path);
-	out->backing.priv = p;
-
-	rc = open_locked(path, flags, &st);
-	if (rc == -EWOULDBLOCK)
-		fail(EWOULDBLOCK, msg,
-		     "'%s': in use by another process (a mounted region is served by daxfs-fuse)",
-		     path);
-	else if (rc < 0)
-		fail(-rc, msg, "'%s': cannot open: %s", path, log_err(-rc));
-	if (rc < 0)
-		goto err;
-	p->fd = rc;
-	p->size = (u64)st.st_size;
-	rc = check_file(path, &st, msg);
+	p->size = (u64)st->st_size;
+	rc = check_file(path, st, msg);
 	if (rc < 0)
 		goto err;
 	rc = map_region(p, ro, out);
@@ -333,6 +318,68 @@ int region_file_open(const char *path, unsigned flags, struct region_file *out,
 err:
 	region_file_close(out);
 	return rc;
+}
+
+static int new_file(const char *path, struct region_priv **p,
+		    struct region_file *out, struct daxfs_message *msg)
+{
+	memset(out, 0, sizeof(*out));
+	out->fd = -1;
+	*p = priv_new();
+	if (!*p)
+		return fail(ENOMEM, msg, "'%s': out of memory", path);
+	out->backing.priv = *p;
+	return 0;
+}
+
+int region_file_open(const char *path, unsigned flags, struct region_file *out,
+		     struct daxfs_message *msg)
+{
+	bool ro = flags & (REGION_READONLY | REGION_NOLOCK);
+	struct region_priv *p;
+	struct stat st;
+	int rc;
+
+	rc = new_file(path, &p, out, msg);
+	if (rc < 0)
+		return rc;
+	rc = open_locked(path, flags, &st);
+	if (rc == -EWOULDBLOCK)
+		fail(EWOULDBLOCK, msg,
+		     "'%s': in use by another process (a mounted region is served by daxfs-fuse)",
+		     path);
+	else if (rc < 0)
+		fail(-rc, msg, "'%s': cannot open: %s", path, log_err(-rc));
+	if (rc < 0) {
+		region_file_close(out);
+		return rc;
+	}
+	p->fd = rc;
+	return take_file(p, path, ro, &st, out, msg);
+}
+
+int region_file_inherit(const char *path, int fd, struct region_file *out,
+			struct daxfs_message *msg)
+{
+	int mode = fcntl(fd, F_GETFL);
+	struct region_priv *p;
+	struct stat st;
+	int rc;
+
+	rc = new_file(path, &p, out, msg);
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	p->fd = fd;
+	if (mode < 0 || fstat(fd, &st) < 0) {
+		rc = fail(errno, msg, "'%s': cannot look at it: %s", path,
+			  log_err(errno));
+		region_file_close(out);
+		return rc;
+	}
+	return take_file(p, path, (mode & O_ACCMODE) == O_RDONLY, &st, out,
+			 msg);
 }
 
 /* The absolute form of a path whose last component need not exist. */

@@ -446,8 +446,7 @@ assert_stale() {
 	echo written >spec1/new
 	echo more >>spec1/file
 	sync -f spec1
-	kill -KILL "$(servers)"
-	no_servers
+	kill_server
 	run_x 1 cat spec1/new
 	run_x daxfs umount spec1
 	run_x daxfs umount spec2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# kill -9 of the server: nothing that was written is lost.
+# kill -9 of the server and its keeper: nothing that was written is lost.
 
 load helpers
 
@@ -9,19 +9,6 @@ setup() {
 	scratch
 	mkdir mnt
 	mkdaxfs -o r -s 256M -w >/dev/null
-}
-
-server() {
-	servers | head -n 1
-}
-
-kill_server() {
-	local pid
-
-	pid=$(server)
-	[[ -n $pid ]]
-	kill -KILL "$pid"
-	no_servers
 }
 
 @test "what is there when the server is killed is there afterwards" {

@@ -55,13 +55,13 @@ scratch_mounts() {
 	awk -v s="$S/" 'index($5, s) == 1 { print $5 }' /proc/self/mountinfo
 }
 
-# Servers of regions in the scratch folder.
+# Servers of regions in the scratch folder, or processes of another name.
 servers() {
 	local p comm
 
 	for p in /proc/[0-9]*; do
 		read -r comm 2>/dev/null <"$p/comm" || continue
-		[[ $comm == daxfs-fuse ]] || continue
+		[[ $comm == "${1:-daxfs-fuse}" ]] || continue
 		if [[ $(readlink "$p/cwd" 2>/dev/null) == "$S"* ]] ||
 			grep -qaF -- "$S" "$p/cmdline" "$p/maps" 2>/dev/null; then
 			echo "${p#/proc/}"
@@ -69,12 +69,32 @@ servers() {
 	done
 }
 
+# What starts a server that was killed again.
+keepers() {
+	servers daxfs-keeper
+}
+
+# Kill the server so that no other takes its place.
+kill_server() {
+	local pid
+
+	pid=$(servers)
+	[[ -n $pid ]]
+	kill -STOP "$pid" # or it would start another keeper
+	# shellcheck disable=SC2046 # a list of numbers
+	kill -KILL $(keepers) "$pid"
+	no_servers
+}
+
 # True once there are none, within a few seconds; else prints their pids.
 no_servers() {
 	local pids
 
 	for _ in {1..250}; do
-		pids=$(servers | paste -sd' ')
+		pids=$({
+			servers
+			keepers
+		} | paste -sd' ')
 		[[ -n $pids ]] || return 0
 		sleep 0.02
 	done

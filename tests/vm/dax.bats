@@ -34,8 +34,7 @@ vm_flags() { # PID FILE
 	echo durable >mnt/new
 	echo more >>mnt/file
 	run_x sync mnt/new mnt/file
-	kill -KILL "$pid"
-	no_servers
+	kill_server
 	umount -l mnt
 	run_x daxfs mount /dax/r mnt -o branch=b
 	assert_equal "$(cat mnt/new mnt/file)" "$(printf 'durable\nbase\nmore')"

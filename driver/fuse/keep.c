@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Our keeper: it is told of each mount before anybody can see the mount, so
+ * that whoever uses one has a server after us. Without a keeper everything
+ * works; mounts then end with this process.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include "../common/fdmsg.h"
+#include "../common/log.h"
+#include "../common/util.h"
+#include "../keeper/keeper.h"
+#include "server.h"
+
+#define KEY_REGION 0 /* mounts have their serial numbers */
+
+static void send_message(struct server *srv, enum keeper_kind kind,
+			 unsigned flags, u64 key, const char *text, int fd)
+{
+	size_t len = text ? strlen(text) : 0;
+	cleanup_free struct keeper_message *m = malloc(sizeof(*m) + len);
+	int rc = m ? 0 : -ENOMEM;
+
+	if (len > KEEPER_DATA_MAX)
+		rc = -E2BIG;
+	if (!rc) {
+		*m = (struct keeper_message){ .kind = kind,
+					      .flags = flags,
+					      .key = key };
+		if (len)
+			memcpy(m->data, text, len);
+		pthread_mutex_lock(&srv->keep.lock);
+		if (srv->keep.fd >= 0)
+			rc = fdmsg_send(srv->keep.fd, m, sizeof(*m) + len, fd);
+		pthread_mutex_unlock(&srv->keep.lock);
+	}
+	/* That it is gone the main thread sees, and starts another. */
+	if (rc && rc != -EPIPE && rc != -ECONNRESET)
+		log_event(LOG_ERROR, "the keeper cannot be told", "error",
+			  log_err(-rc), NULL);
+}
+
+static void keep_region(struct server *srv)
+{
+	send_message(srv, KEEPER_PUT, KEEPER_AUX, KEY_REGION, NULL,
+		     srv->file.fd);
+}
+
+/* In the child; only what is safe after fork in a threaded process. */
+__attribute__((noreturn)) static void exec_keeper(const char *path, int sock,
+						  char **argv)
+{
+	sigset_t none;
+
+	setsid();
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (sock == KEEPER_FD)
+		sock = dup(sock);
+	if (sock >= 0 && dup2(sock, KEEPER_FD) == KEEPER_FD) {
+		close_range(KEEPER_FD + 1, ~0u, 0);
+		if (path)
+			execv(path, argv);
+		else
+			execvp(argv[0], argv);
+	}
+	_exit(127);
+}
+
+/* Its end of the pair, or -errno. It is no child of ours: nobody waits for it. */
+static int start_keeper(char **argv)
+{
+	cleanup_free char *path = path_beside_us("daxfs-keeper");
+	int pair[2], err = 0;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0)
+		exec_keeper(path, pair[1], argv);
+	if (pid < 0)
+		err = errno;
+	close(pair[1]);
+	if (err) {
+		close(pair[0]);
+		return -err;
+	}
+	return pair[0];
+}
+
+int keep_start(struct server *srv, char **argv)
+{
+	int fd = start_keeper(argv);
+
+	if (fd < 0)
+		return fd;
+	keep_join(srv, fd, argv);
+	keep_region(srv);
+	return 0;
+}
+
+void keep_join(struct server *srv, int fd, char **argv)
+{
+	/* when a keeper ends it is not left a zombie */
+	signal(SIGCHLD, SIG_IGN);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	pthread_mutex_lock(&srv->keep.lock);
+	srv->keep.argv = argv;
+	srv->keep.fd = fd;
+	pthread_mutex_unlock(&srv->keep.lock);
+}
+
+int keep_fd(struct server *srv)
+{
+	int fd;
+
+	pthread_mutex_lock(&srv->keep.lock);
+	fd = srv->keep.fd;
+	pthread_mutex_unlock(&srv->keep.lock);
+	return fd;
+}
+
+static void close_keeper(struct server *srv)
+{
+	pthread_mutex_lock(&srv->keep.lock);
+	if (srv->keep.fd >= 0)
+		close(steal_fd(&srv->keep.fd));
+	pthread_mutex_unlock(&srv->keep.lock);
+}
+
+void keep_restart(struct server *srv)
+{
+	struct mount *m;
+	int rc;
+
+	close_keeper(srv);
+	log_event(LOG_WARN, "the keeper is gone, another one is started", NULL);
+	pthread_mutex_lock(&srv->mount_lock);
+	rc = keep_start(srv, srv->keep.argv);
+	for (m = srv->mounts; m && !rc; m = m->next)
+		keep_mount(m);
+	pthread_mutex_unlock(&srv->mount_lock);
+	if (rc)
+		log_event(LOG_ERROR,
+			  "no keeper: mounts will end with this process",
+			  "error", log_err(-rc), NULL);
+}
+
+void keep_mount(struct mount *m)
+{
+	cleanup_free char *text = NULL;
+
+	if (keep_fd(m->srv) < 0)
+		return;
+	text = record_write(m);
+	if (text)
+		send_message(m->srv, KEEPER_PUT,
+			     m->resumable ? KEEPER_RESUME : 0, m->serial, text,
+			     m->fd);
+	else
+		log_event(LOG_ERROR, "no memory to keep a mount", "branch",
+			  m->name, NULL);
+}
+
+void keep_forget(struct server *srv, u64 serial)
+{
+	send_message(srv, KEEPER_DROP, 0, serial, NULL, -1);
+}
+
+void keep_leave(struct server *srv)
+{
+	send_message(srv, KEEPER_LEAVE, 0, 0, NULL, -1);
+}
+
+void keep_end(struct server *srv)
+{
+	close_keeper(srv);
+	free(srv->keep.notes);
+	srv->keep.notes = NULL;
+	srv->keep.n_notes = 0;
+	pthread_mutex_destroy(&srv->keep.lock);
+}
+
+/* ---- Notes --------------------------------------------------------------- */
+
+void keep_note(struct server *srv, struct keep_note *n)
+{
+	cleanup_free char *text =
+		str_printf("{\"mount\":%llu,\"unique\":%llu,\"a\":%llu,\"b\":%llu}",
+			   (unsigned long long)n->serial,
+			   (unsigned long long)n->unique,
+			   (unsigned long long)n->a, (unsigned long long)n->b);
+
+	n->key = 0;
+	if (!text || keep_fd(srv) < 0)
+		return;
+	n->key = KEEP_NOTES |
+		 __atomic_add_fetch(&srv->keep.next_note, 1, __ATOMIC_RELAXED);
+	send_message(srv, KEEPER_PUT, KEEPER_AUX, n->key, text, -1);
+}
+
+void keep_note_done(struct server *srv, const struct keep_note *n)
+{
+	if (n->key)
+		send_message(srv, KEEPER_DROP, 0, n->key, NULL, -1);
+}

@@ -1,0 +1,226 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# kill -9 of the server alone: its keeper starts another one, and programs that
+# use the mounts notice nothing where the kernel sends requests again.
+
+load helpers
+
+setup() {
+	need root fuse
+	scratch
+	mkdir mnt
+	mkdaxfs -o r -s 256M -w >/dev/null
+}
+
+resend_works() {
+	[[ $(printf '%s\n' 6.9 "$(uname -r)" | sort -V | head -n 1) == 6.9 ]]
+}
+
+resend() {
+	resend_works || skip 'needs Linux 6.9'
+}
+
+# Kill (or signal) the server and wait until another one serves.
+next_server() {
+	local old new
+
+	old=$(servers)
+	[[ -n $old ]]
+	kill "${@:--KILL}" "$old"
+	for _ in {1..250}; do
+		new=$(servers)
+		[[ -z $new || $new == *"$old"* ]] || return 0
+		sleep 0.02
+	done
+	echo "servers: $new"
+	return 1
+}
+
+@test "programs at work: no call fails, however often the server is killed" {
+	local pid n=0
+
+	resend
+	run_x daxfs-fuse r mnt -o branch=b,parent=main,persist
+	timeout 60 fsendure mnt 6 3 >rounds 2>err 3>&- &
+	pid=$!
+	while kill -0 $pid 2>/dev/null; do
+		! kill -KILL "$(servers)" 2>/dev/null || n=$((n + 1))
+		sleep 0.3
+	done
+	wait $pid || { cat err; false; }
+	assert [ $n -ge 5 ]
+	assert_equal "$(wc -l <rounds)" 3
+	assert_equal "$(find mnt -type f)" ""
+	assert_equal "$(keepers | wc -l)" 1
+	umount mnt
+	no_servers
+	run_x daxfs-inspect validate r
+}
+
+@test "what is open stays open; without a name it ends with its last user" {
+	local free
+
+	resend
+	run_x daxfs-fuse r mnt -o branch=b,parent=main,persist
+	free=$(stat -f -c %f mnt)
+	head -c 40M /dev/zero | tr '\0' x >mnt/f
+	echo named >mnt/g
+	exec 5<>mnt/f 6<mnt/g
+	rm mnt/f
+	next_server
+	next_server
+	assert_equal "$(cat <&6)" named
+	assert_equal "$(head -c 3 <&5)" xxx
+	assert_equal "$(stat -L -c '%h %s' /proc/self/fd/5)" "0 41943040"
+	assert [ "$(stat -f -c %f mnt)" -lt $((free - 9000)) ]
+	exec 5<&- 6<&-
+	for _ in {1..100}; do
+		[[ $(stat -f -c %f mnt) -lt $((free - 1000)) ]] || break
+		sleep 0.05
+	done
+	assert [ "$(stat -f -c %f mnt)" -ge $((free - 1000)) ]
+	umount mnt
+	no_servers
+}
+
+@test "mounts are listed, ended and dropped as if nothing had happened" {
+	resend
+	mkdir m2 m3
+	run_x daxfs-fuse r mnt -o branch=b,parent=main
+	run_x daxfs-fuse r m2 -o branch=c,parent=main,persist
+	run_x daxfs-fuse r m3 -o branch=c,ro
+	echo 1 >mnt/f
+	echo 2 >m2/f
+	next_server
+	assert_equal "$(cat mnt/f m2/f m3/f)" $'1\n2\n2'
+	run_x 1 touch m3/g
+	run_x daxfs-branch list --json r
+	run_x jq -ec '[.branches[].mountpoints | map(sub(".*/"; "")) | sort]' <<<"$output"
+	assert_output '[[],["mnt"],["m2","m3"]]'
+	run_x daxfs umount m3
+	umount mnt
+	next_server
+	run_x daxfs-branch list --json r
+	run_x jq -ec '[.branches[] | [.name, (.mountpoints | length)]]' <<<"$output"
+	assert_output '[["main",0],["c",1]]'
+	umount m2
+	no_servers
+	run_x daxfs-inspect validate r
+}
+
+@test "a branch that ends after that: ESTALE and SIGBUS for what was open before" {
+	local rc=0
+
+	resend
+	mkdir m2
+	run_x daxfs-fuse r mnt -o branch=b,parent=main
+	run_x daxfs-fuse r m2 -o branch=c,parent=main
+	mkdir mnt/d
+	printf 'a%8191s' x >mnt/d/f
+	exec 5<mnt/d/f
+	coproc mapread "$S/mnt/d/f" 0
+	next_server
+	echo again >&"${COPROC[1]}"
+	echo x >m2/x
+	run_x daxfs-branch commit c -r r
+	run cat <&5
+	assert_failure
+	assert_output --partial "Stale file handle"
+	echo again >&"${COPROC[1]}"
+	wait "$COPROC_PID" || rc=$?
+	assert_equal $rc $((128 + $(kill -l BUS)))
+	exec 5<&-
+	umount mnt m2
+	no_servers
+}
+
+@test "main's names after a commit, mounted before the server was killed" {
+	resend
+	mkdir m2
+	run_x daxfs-fuse r mnt
+	run_x daxfs-fuse r m2 -o branch=c,parent=main
+	run_x 1 stat mnt/new
+	assert_equal "$(ls mnt)" ""
+	next_server
+	echo 1 >m2/new
+	run_x daxfs-branch commit c -r r
+	assert_equal "$(cat mnt/new)" 1
+	assert_equal "$(ls mnt)" new
+	umount mnt m2
+	no_servers
+}
+
+@test "SIGUSR2 has another server go on; it needs no repetition of requests" {
+	local pid
+
+	run_x daxfs-fuse r mnt -o branch=b,parent=main,persist
+	timeout 60 fsendure mnt 4 2 >rounds 2>err 3>&- &
+	pid=$!
+	for _ in 1 2 3 4 5; do
+		sleep 0.4
+		next_server -USR2
+	done
+	wait $pid || { cat err; false; }
+	umount mnt
+	no_servers
+}
+
+@test "a keeper that is killed is replaced" {
+	local old
+
+	resend
+	run_x daxfs-fuse r mnt -o branch=b,parent=main,persist
+	exec 5>mnt/f
+	old=$(keepers)
+	kill -KILL "$old"
+	for _ in {1..250}; do
+		[[ -z $(keepers) || $(keepers) == "$old" ]] || break
+		sleep 0.02
+	done
+	next_server
+	echo still open >&5
+	exec 5>&-
+	assert_equal "$(cat mnt/f)" "still open"
+	umount mnt
+	no_servers
+}
+
+@test "a server that dies at once again and again is given up" {
+	run_x daxfs-fuse r mnt -o branch=b,parent=main,persist
+	cp r copy
+	# the region cannot be opened any more
+	dd if=/dev/zero of=r bs=4096 count=1 conv=notrunc status=none
+	kill -KILL "$(servers)"
+	no_servers
+	run_x 2 ls mnt
+	assert_output --partial "Transport endpoint is not connected"
+	umount mnt
+	cat copy >r
+}
+
+@test "without a keeper, and in the foreground, mounts end with their server" {
+	run_x daxfs-fuse r mnt -o branch=b,parent=main,persist --no-keeper
+	assert_equal "$(keepers)" ""
+	kill -KILL "$(servers)"
+	no_servers
+	run_x 2 ls mnt
+	umount mnt
+	run_x 2 daxfs-keeper
+	assert_output --partial "started by daxfs-fuse"
+	run_x 1 daxfs-fuse --keeper r </dev/null
+	assert_output --partial "no keeper"
+}
+
+@test "where the kernel cannot repeat requests the branch is mounted again" {
+	! resend_works || skip "Linux 6.9 and later do"
+	run_x daxfs-fuse r mnt -o branch=b,parent=main,persist
+	echo there >mnt/f
+	kill -KILL "$(servers)"
+	for _ in {1..100}; do
+		[[ $(cat mnt/f 2>/dev/null) != there ]] || break
+		sleep 0.05
+	done
+	assert_equal "$(cat mnt/f)" there
+	umount mnt
+	no_servers
+}
