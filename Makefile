@@ -59,8 +59,8 @@ endif
 PKGS_daxfs := json-c
 PKGS_daxfs-fuse := fuse3 json-c
 PKGS_daxfs-keeper := json-c
-PKGS_daxfs-snapshotter := json-c sqlite3 inih libpcre2-8
-PKGS_daxfs-grpc := json-c libnghttp2 libprotobuf-c
+PKGS_daxfs-snapshotter := json-c sqlite3 inih libpcre2-8 libsystemd
+PKGS_daxfs-grpc := json-c libnghttp2 libprotobuf-c inih libsystemd
 PKGS_ALL := $(sort $(foreach p,daxfs daxfs-fuse daxfs-snapshotter daxfs-grpc,$(PKGS_$(p))))
 
 NOBUILD := help clean distclean lint format install-deps
@@ -91,7 +91,7 @@ SRC_daxfs-keeper := $(wildcard driver/keeper/*.c)
 SRC_daxfs-snapshotter := $(wildcard driver/snapshotter/*.c)
 SRC_daxfs-grpc := $(wildcard driver/grpc/*.c)
 
-MAN := $(wildcard docs/man/*.[18])
+MAN := $(wildcard docs/man/*.[158])
 
 PROGRAMS := $(foreach p,daxfs daxfs-fuse daxfs-keeper daxfs-snapshotter daxfs-grpc,$(if $(SRC_$(p)),$(p)))
 LINKS := $(if $(SRC_daxfs),mkdaxfs daxfs-branch daxfs-inspect)

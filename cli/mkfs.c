@@ -10,6 +10,8 @@
 
 #define PROGRAM "mkdaxfs"
 
+#define SIZE_AS_NEEDED UINT64_MAX
+
 struct args {
 	const char *source, *output;
 	uint64_t size, segment_size;
@@ -159,7 +161,7 @@ static int make(const struct args *a)
 	struct progress progress;
 	struct image_request req = {
 		.source = a->source,
-		.size = a->size,
+		.size = a->size == SIZE_AS_NEEDED ? 0 : a->size,
 		.branches = a->writable ? a->branches : 0,
 		.segment_size = (u32)a->segment_size,
 		.progress = progress_show,
@@ -195,13 +197,17 @@ static void check_args(const struct args *a)
 		cli_usage(PROGRAM,
 			  "--segment-size: %llu is not 64K, 128K or 256K",
 			  (unsigned long long)a->segment_size);
-	if (a->size > INT64_MAX - DAXFS_BLOCK_SIZE)
+	if (!a->size)
+		cli_usage(PROGRAM,
+			  "-s 0: no region is that small; without -s it is as large as it needs to be");
+	if (a->size != SIZE_AS_NEEDED && a->size > INT64_MAX - DAXFS_BLOCK_SIZE)
 		cli_usage(PROGRAM, "-s: too large");
 }
 
 int cmd_mkfs(int argc, char **argv)
 {
-	struct args a = { .branches = DAXFS_DEFAULT_BRANCHES };
+	struct args a = { .branches = DAXFS_DEFAULT_BRANCHES,
+			  .size = SIZE_AS_NEEDED };
 	const struct opt opts[] = {
 		{ 'd', "directory", OPT_STR, &a.source, "DIR",
 		  "tree that becomes the base image" },

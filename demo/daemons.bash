@@ -40,7 +40,7 @@ answers_or_gone() { # PID, COMMAND...
 }
 
 start_daxfs() {
-	sed "s/^pool_size = .*/pool_size = ${DEMO_POOL_SIZE:-0}/" \
+	sed "s/^#pool_size = .*/pool_size = ${DEMO_POOL_SIZE:-0}/" \
 		"$src/contrib/daxfs.conf" >"$S/daxfs.conf"
 	daemon daxfs-snapshotter "$BUILD/daxfs-snapshotter" --root "$S/daxfs" \
 		--state "$S/run" --config "$S/daxfs.conf"

@@ -6,13 +6,18 @@
 #ifndef DAXFS_CONF_H
 #define DAXFS_CONF_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum conf_kind {
 	CONF_STR,  /* char ** : allocated, never NULL after conf_defaults() */
 	CONF_SIZE, /* uint64_t *, with K/M/G/T suffix */
-	CONF_UINT, /* unsigned * */
-	CONF_BOOL, /* bool *: yes/no, true/false, on/off, 1/0 */
+	CONF_SIZE_OR_0,  /* likewise; 0 is allowed also below min */
+	CONF_UINT,       /* unsigned * */
+	CONF_BOOL,       /* bool *: yes/no, true/false, on/off, 1/0 */
+	CONF_LOG_LEVEL,  /* enum log_level * */
+	CONF_LOG_FORMAT, /* enum log_format * */
 };
 
 struct conf_key {
@@ -20,7 +25,7 @@ struct conf_key {
 	enum conf_kind kind;
 	void *value;
 	const char *def;   /* as it would stand in the file */
-	uint64_t min, max; /* CONF_SIZE, CONF_UINT; max 0: no limit */
+	uint64_t min, max; /* of sizes and numbers; max 0: no limit */
 	const char *help;  /* one line */
 };
 
@@ -33,6 +38,18 @@ struct conf_error {
 
 /* Give every key of the table (which ends with key == NULL) its default. */
 int conf_defaults(const struct conf_key *keys);
+
+/*
+ * What a daemon does first: defaults, then the file `config`, or the default
+ * path, which need not exist. With `print` the keys are printed as they are
+ * then and the program ends. A mistake in the file ends it with a message and
+ * DAXFS_EXIT_USAGE.
+ */
+void conf_read(const char *program, const char *config, bool print,
+	       const struct conf_key *keys, const char *const *others);
+
+/* As a file that conf_load() reads back; a section's keys stand together. */
+void conf_print(const struct conf_key *keys, FILE *f);
 
 /*
  * Read `path` over what the keys have. `others` lists, up to a NULL, sections

@@ -2,10 +2,14 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,9 +23,18 @@
 
 static struct {
 	const char *program;
-	enum log_level level;
+	_Atomic(enum log_level) level;
 	enum log_format format;
 } conf = { "daxfs", LOG_INFO, LOG_TEXT };
+
+/* Where stderr goes, when that is a file of ours. */
+static struct {
+	char *path; /* NULL: it is not */
+	uint64_t max;
+	pthread_mutex_t lock; /* one renames it; leaf */
+} file = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static __thread const char *request;
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 static const char *const format_names[] = { "text", "json" };
@@ -35,8 +48,13 @@ struct line {
 void log_init(const char *program, enum log_level level, enum log_format format)
 {
 	conf.program = program;
-	conf.level = level;
+	atomic_store(&conf.level, level);
 	conf.format = format;
+}
+
+void log_set_level(enum log_level level)
+{
+	atomic_store(&conf.level, level);
 }
 
 bool log_level_parse(const char *s, enum log_level *out)
@@ -57,6 +75,16 @@ bool log_format_parse(const char *s, enum log_format *out)
 			return true;
 		}
 	return false;
+}
+
+const char *log_level_name(enum log_level level)
+{
+	return level_names[level];
+}
+
+const char *log_format_name(enum log_format format)
+{
+	return format_names[format];
 }
 
 /* Room is kept for the end of a cut line: quote, brace, newline. */
@@ -168,10 +196,73 @@ static void put_time(struct line *l)
 	put_pair(l, "time", text);
 }
 
+/* ---- The file ------------------------------------------------------------ */
+
+static bool is_full(struct stat *st, size_t more)
+{
+	return file.max && fstat(STDERR_FILENO, st) == 0 &&
+	       (uint64_t)st->st_size + more > file.max && st->st_size > 0;
+}
+
+static int open_file(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (dup2(fd, STDERR_FILENO) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+/*
+ * Another thread, or process, may have been quicker: then the path is another
+ * file already. Where no new one can be made lines go on into the old one.
+ */
+static void make_room(size_t more)
+{
+	struct stat full, st;
+
+	pthread_mutex_lock(&file.lock);
+	if (is_full(&full, more)) {
+		if (stat(file.path, &st) == 0 && st.st_ino == full.st_ino &&
+		    st.st_dev == full.st_dev) {
+			cleanup_free char *old = str_printf("%s.1", file.path);
+
+			if (old && rename(file.path, old) == 0)
+				open_file(file.path);
+		} else {
+			open_file(file.path);
+		}
+	}
+	pthread_mutex_unlock(&file.lock);
+}
+
+int log_to_file(const char *path, uint64_t max)
+{
+	int rc = open_file(path);
+	char *absolute;
+
+	if (rc < 0)
+		return rc;
+	absolute = path_absolute(path);
+	if (!absolute)
+		return -errno;
+	free(file.path);
+	file.path = absolute;
+	file.max = max;
+	return 0;
+}
+
 static void write_line(const struct line *l)
 {
+	struct stat st;
 	size_t done = 0;
 
+	if (file.path && is_full(&st, l->len))
+		make_room(l->len);
 	while (done < l->len) {
 		ssize_t n = write(STDERR_FILENO, l->text + done, l->len - done);
 
@@ -190,7 +281,7 @@ void log_event(enum log_level level, const char *msg, ...)
 	const char *key;
 	va_list ap;
 
-	if (level > conf.level)
+	if (level > atomic_load(&conf.level))
 		return;
 	l.len = 0;
 	l.full = false;
@@ -198,6 +289,8 @@ void log_event(enum log_level level, const char *msg, ...)
 	put_pair(&l, "level", level_names[level]);
 	put_pair(&l, "program", conf.program);
 	put_pair(&l, "msg", msg);
+	if (request)
+		put_pair(&l, "request", request);
 	va_start(ap, msg);
 	while ((key = va_arg(ap, const char *)) != NULL)
 		put_pair(&l, key, va_arg(ap, const char *));
@@ -208,6 +301,45 @@ void log_event(enum log_level level, const char *msg, ...)
 	write_line(&l);
 	errno = saved;
 }
+
+/* ---- Requests ------------------------------------------------------------ */
+
+const char *log_request(void)
+{
+	return request;
+}
+
+bool log_request_set(const char *id)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789-_.:";
+	size_t n = id ? strspn(id, allowed) : 0;
+
+	if (id && (n == 0 || n > LOG_REQUEST_MAX || id[n]))
+		return false;
+	request = id;
+	return true;
+}
+
+/* The process's part is random, for daemons are restarted. */
+void log_request_new(char id[LOG_REQUEST_MAX + 1])
+{
+	static _Atomic uint32_t process;
+	static _Atomic uint64_t count;
+	uint32_t none = 0, mine = atomic_load(&process);
+
+	if (!mine) {
+		if (getrandom(&mine, sizeof(mine), 0) != sizeof(mine) || !mine)
+			mine = (uint32_t)getpid();
+		if (!atomic_compare_exchange_strong(&process, &none, mine))
+			mine = none;
+	}
+	snprintf(id, LOG_REQUEST_MAX + 1, "%08x-%llu", mine,
+		 (unsigned long long)atomic_fetch_add(&count, 1) + 1);
+}
+
+/* ---- Values -------------------------------------------------------------- */
 
 static char *ring_slot(void)
 {

@@ -44,6 +44,6 @@ int opts_parse(const struct opt_usage *u, int argc, char **argv);
 
 #define DAXFS_EXIT_OK 0
 #define DAXFS_EXIT_FAIL 1  /* the operation failed; stderr says why */
-#define DAXFS_EXIT_USAGE 2 /* the command line is wrong */
+#define DAXFS_EXIT_USAGE 2 /* the command line or a configuration is wrong */
 
 #endif

@@ -109,6 +109,7 @@ int control_start(struct server *srv, struct daxfs_message *msg)
 		.url = "",
 		.workers = WORKERS,
 		.allow_uid = (uid_t)-1,
+		.slow_call_ms = srv->slow_call_ms,
 	};
 	int rc;
 

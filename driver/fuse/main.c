@@ -56,23 +56,23 @@ static int first_mount(struct server *srv, const struct options *o,
 static int leave_caller(const struct options *o)
 {
 	cleanup_close int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	cleanup_close int log = -1;
+	int rc;
 
 	if (null < 0)
 		return refuse("/dev/null", log_err(errno));
-	if (o->log_file) {
-		log = open(o->log_file,
-			   O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-		if (log < 0)
-			return refuse(o->log_file, log_err(errno));
-	}
 	caller = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (caller < 0) {
 		caller = STDERR_FILENO;
 		return refuse("stderr", log_err(errno));
 	}
+	rc = o->log_file ? log_to_file(o->log_file, o->log_size)
+	     : dup2(null, STDERR_FILENO) < 0 ? -errno
+					     : 0;
+	if (rc < 0)
+		return refuse(o->log_file ? o->log_file : "stderr",
+			      log_err(rc));
 	if (setsid() < 0 || chdir("/") < 0 || dup2(null, 0) < 0 ||
-	    dup2(null, 1) < 0 || dup2(log >= 0 ? log : null, 2) < 0)
+	    dup2(null, 1) < 0)
 		return refuse("cannot go to the background", log_err(errno));
 	return 0;
 }
@@ -202,6 +202,7 @@ static int serve_or_ask(const struct options *o, int ready)
 		.region = o->request.region,
 		.state = o->request.state,
 		.sync_seconds = o->sync_seconds,
+		.slow_call_ms = o->slow_call_ms,
 		.control_only = o->control_only,
 		.region_fd = -1,
 	};

@@ -134,6 +134,10 @@ void options_parse(struct options *o, int argc, char **argv)
 		  "text or json [text]" },
 		{ 0, "log-file", OPT_STR, &o->log_file, "FILE",
 		  "where a server in the background writes its log [nowhere]" },
+		{ 0, "log-size", OPT_SIZE, &o->log_size, "SIZE",
+		  "begin the log anew, keeping one old file; 0: never [0]" },
+		{ 0, "slow-call", OPT_UINT, &o->slow_call_ms, "MS",
+		  "log control calls that take longer; 0: none [0]" },
 		{ 0 },
 	};
 	const struct opt_usage usage = {

@@ -13,6 +13,8 @@ struct options {
 	bool no_keeper; /* mounts end with this process */
 	unsigned sync_seconds;
 	const char *log_file;
+	uint64_t log_size;
+	unsigned slow_call_ms;
 	enum log_level level;
 	enum log_format format;
 	const char *level_name, *format_name;

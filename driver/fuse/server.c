@@ -114,7 +114,8 @@ int server_start(struct server *srv, const struct server_options *o,
 {
 	int rc;
 
-	*srv = (struct server){ .control_only = o->control_only };
+	*srv = (struct server){ .control_only = o->control_only,
+				.slow_call_ms = o->slow_call_ms };
 	srv->file.fd = srv->wake_fd = -1;
 	pthread_mutex_init(&srv->mount_lock, NULL);
 	pthread_mutex_init(&srv->table_lock, NULL);

@@ -93,6 +93,7 @@ struct server {
 	struct daxfs_region *region;
 	char *socket; /* control socket's path */
 	bool control_only;
+	unsigned slow_call_ms;
 
 	pthread_mutex_t mount_lock;
 	pthread_cond_t mount_gone; /* with mount_lock */
@@ -136,6 +137,7 @@ struct server_options {
 	const char *region;
 	const char *state;     /* where control sockets are, NULL: as usual */
 	unsigned sync_seconds; /* 0: sync when told only */
+	unsigned slow_call_ms; /* control calls that are logged; 0: none */
 	bool control_only;
 	int region_fd; /* of a server before us, consumed; -1: none */
 };

@@ -29,6 +29,7 @@ struct grpc_backend_options {
 	struct grpc_budget *budget;
 	/* A call waits so long for a snapshotter that is away. */
 	int64_t wait_ms;
+	unsigned slow_call_ms; /* those are logged; 0: none */
 };
 
 /* What the options point at must outlive the backend. 0 or -errno. */

@@ -209,15 +209,18 @@ bool grpc_job_sleep(struct grpc_backend *b, struct grpc_job *job, int64_t ms)
 void grpc_job_log(struct grpc_backend *b, struct grpc_job *job)
 {
 	enum grpc_status s = job->result.status;
+	int64_t ms = grpc_now_ms() - job->started_ms;
+	/* a stream lasts as long as its client likes */
+	bool slow = b->o.slow_call_ms && ms >= b->o.slow_call_ms &&
+		    !job->method->stream;
 	bool bad = s == GRPC_UNKNOWN || s == GRPC_INTERNAL ||
 		   s == GRPC_UNAVAILABLE || s == GRPC_DEADLINE_EXCEEDED ||
 		   s == GRPC_RESOURCE_EXHAUSTED;
 
 	if (grpc_job_cancelled(b, job)) /* nobody hears what it ended with */
 		bad = false;
-	log_event(bad ? LOG_WARN : LOG_DEBUG, "call", "method",
-		  job->method->path, "status", grpc_status_name(s), "error",
-		  job->result.text, "ms",
-		  log_fmt("%lld", (long long)(grpc_now_ms() - job->started_ms)),
-		  NULL);
+	log_event(bad || slow ? LOG_WARN : LOG_DEBUG,
+		  slow ? "slow call" : "call", "method", job->method->path,
+		  "status", grpc_status_name(s), "error", job->result.text,
+		  "ms", log_fmt("%lld", (long long)ms), NULL);
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "backend.h"
+#include "driver/common/activation.h"
 #include "driver/common/log.h"
 #include "driver/common/util.h"
 #include "driver/ipc/internal.h"
@@ -23,9 +24,11 @@ struct server {
 	struct grpc_budget budget;
 	struct grpc_backend *backend;
 	int epoll, listener, signals;
-	struct stat bound; /* the socket file that is ours */
+	struct stat bound; /* the socket file that is ours; st_ino 0: none */
 	struct peers peers;
 	int64_t accept_at;   /* not before; 0: any time */
+	int64_t alive_at;    /* the watchdog waits for us then */
+	int64_t watchdog_ms; /* 0: there is none */
 	int64_t drain_until; /* 0: not ending */
 	bool full;
 };
@@ -47,8 +50,16 @@ static int fail(const char *what, const char *object, int err)
 static int open_listener(struct server *s)
 {
 	const char *path = s->o->address;
-	int rc = socket_listen(path, s->o->mode, (uid_t)-1);
+	char why[512];
+	int rc = activation_socket(path, why, sizeof(why));
 
+	if (rc < 0)
+		return fail(why, path, -rc);
+	if (rc > 0) { /* its path is not ours to remove */
+		s->listener = rc;
+		return 0;
+	}
+	rc = socket_listen(path, s->o->mode, (uid_t)-1);
 	if (rc == -EADDRINUSE)
 		return fail("another process serves this socket; stop it or "
 			    "choose another --address",
@@ -80,7 +91,9 @@ static int server_open(struct server *s)
 {
 	const struct grpc_backend_options b = { .path = s->o->snapshotter,
 						.budget = &s->budget,
-						.wait_ms = s->o->wait_ms };
+						.wait_ms = s->o->wait_ms,
+						.slow_call_ms =
+							s->o->slow_call_ms };
 	int rc;
 
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -108,8 +121,8 @@ static void close_listener(struct server *s)
 	if (s->listener < 0)
 		return;
 	close(steal_fd(&s->listener));
-	if (lstat(s->o->address, &st) == 0 && st.st_ino == s->bound.st_ino &&
-	    st.st_dev == s->bound.st_dev)
+	if (s->bound.st_ino && lstat(s->o->address, &st) == 0 &&
+	    st.st_ino == s->bound.st_ino && st.st_dev == s->bound.st_dev)
 		unlink(s->o->address);
 }
 
@@ -179,7 +192,8 @@ static void begin_drain(struct server *s, int64_t now)
 		s->drain_until = now;
 		return;
 	}
-	s->drain_until = now + GRPC_DRAIN_TIMEOUT_MS;
+	activation_stopping();
+	s->drain_until = now + s->o->stop_ms;
 	close_listener(s);
 	peers_shutdown(&s->peers, now);
 }
@@ -190,11 +204,25 @@ static int wait_ms(const struct server *s, int64_t due, int64_t now)
 		due = s->accept_at;
 	if (s->drain_until && s->drain_until < due)
 		due = s->drain_until;
+	if (s->watchdog_ms && s->alive_at < due)
+		due = s->alive_at;
 	if (due == INT64_MAX)
 		return -1;
 	if (due <= now)
 		return 0;
 	return due - now > 60000 ? 60000 : (int)(due - now);
+}
+
+/*
+ * That the loop runs is all that a restart of this process could mend: workers
+ * wait for the snapshotter, which has a watchdog of its own.
+ */
+static void say_alive(struct server *s, int64_t now)
+{
+	if (!s->watchdog_ms || s->alive_at > now)
+		return;
+	activation_alive();
+	s->alive_at = now + s->watchdog_ms / 3;
 }
 
 static void handle(struct server *s, const struct epoll_event *ev, int64_t now)
@@ -219,6 +247,7 @@ static int loop(struct server *s)
 		int64_t now = grpc_now_ms(), due;
 		int i, n;
 
+		say_alive(s, now);
 		resume_accept(s, now);
 		due = peers_expire(&s->peers, now);
 		peers_reap(&s->peers);
@@ -250,6 +279,8 @@ int grpc_server_run(const struct grpc_server_options *o)
 	if (rc == 0) {
 		log_event(LOG_INFO, "serving", "socket", o->address,
 			  "snapshotter", o->snapshotter, NULL);
+		s.watchdog_ms = activation_watchdog_ms();
+		activation_ready("serving");
 		rc = loop(&s);
 	}
 	server_close(&s);

@@ -7,16 +7,18 @@
 
 #define GRPC_CONNECTIONS_MAX 64u
 #define GRPC_REQUEST_BYTES_MAX (64u << 20) /* held for all calls together */
-#define GRPC_DRAIN_TIMEOUT_MS 10000        /* running calls after SIGTERM */
 
 struct grpc_server_options {
 	const char *address;     /* the socket to serve on */
 	const char *snapshotter; /* the socket to ask */
 	unsigned mode;           /* of the former */
 	int64_t wait_ms;         /* for a snapshotter that is away */
+	int64_t stop_ms;         /* for running calls after SIGTERM */
+	unsigned slow_call_ms;   /* those are logged; 0: none */
 };
 
 /*
+ * The socket is the service manager's, where it passes it (activation.h).
  * Serve until SIGTERM or SIGINT, which the caller has blocked in all threads.
  * 0, or -1 after having logged why not.
  */

@@ -236,8 +236,11 @@ static void make_call(struct grpc_worker *w, struct grpc_job *job,
 
 static void run(struct grpc_worker *w, struct grpc_job *job)
 {
+	char request[LOG_REQUEST_MAX + 1];
 	json_object *params = NULL;
 
+	log_request_new(request);
+	log_request_set(request);
 	if (grpc_job_cancelled(w->backend, job))
 		grpc_fail(&job->result, GRPC_CANCELLED, "cancelled");
 	else
@@ -248,6 +251,7 @@ static void run(struct grpc_worker *w, struct grpc_job *job)
 		json_object_put(params);
 	}
 	grpc_job_log(w->backend, job);
+	log_request_set(NULL);
 	grpc_job_done(w->backend, job);
 }
 

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -144,4 +145,39 @@ int socket_listen(const char *path, unsigned mode, uid_t owner)
 		return rc;
 	}
 	return steal_fd(&fd);
+}
+
+static bool has_option(int fd, int option, int value)
+{
+	socklen_t len = sizeof(int);
+	int got;
+
+	return getsockopt(fd, SOL_SOCKET, option, &got, &len) == 0 &&
+	       got == value;
+}
+
+/* Paths may differ in symlinks, e.g. /var/run. */
+static bool is_bound_to(int fd, const char *path)
+{
+	struct sockaddr_un sa;
+	socklen_t len = sizeof(sa);
+	struct stat bound, wanted;
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0 ||
+	    len <= offsetof(struct sockaddr_un, sun_path) || !sa.sun_path[0])
+		return false;
+	return stat(sa.sun_path, &bound) == 0 && stat(path, &wanted) == 0 &&
+	       bound.st_ino == wanted.st_ino && bound.st_dev == wanted.st_dev;
+}
+
+int socket_adopt(int fd, const char *path)
+{
+	if (!has_option(fd, SO_DOMAIN, AF_UNIX) ||
+	    !has_option(fd, SO_TYPE, SOCK_STREAM) ||
+	    !has_option(fd, SO_ACCEPTCONN, 1) || !is_bound_to(fd, path))
+		return -ENOTSOCK;
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+	    fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	return 0;
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../common/log.h"
 #include "internal.h"
 
 struct varlink_client {
@@ -94,6 +95,9 @@ static int send_call(struct varlink_client *c, const char *method,
 	if (more)
 		json_object_object_add(msg, "more",
 				       json_object_new_boolean(true));
+	if (log_request())
+		json_object_object_add(msg, "request",
+				       json_object_new_string(log_request()));
 	rc = message_append(&c->out, msg, VARLINK_MESSAGE_MAX + 1);
 	json_object_put(msg);
 	while (rc == 0) {

@@ -3,6 +3,7 @@
 #ifndef DAXFS_IPC_INTERNAL_H
 #define DAXFS_IPC_INTERNAL_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "varlink.h"
@@ -49,6 +50,11 @@ void message_error(json_object *msg, struct varlink_error *e);
 
 /* A bound, listening, non-blocking socket at path; see varlink_server_new(). */
 int socket_listen(const char *path, unsigned mode, uid_t owner);
+/*
+ * Make a descriptor that we were given ours: non-blocking, close-on-exec.
+ * -ENOTSOCK: it is no unix stream socket that listens at path.
+ */
+int socket_adopt(int fd, const char *path);
 /* A connected non-blocking socket or -errno. */
 int socket_connect(const char *path);
 
@@ -58,6 +64,7 @@ struct varlink_service {
 	const struct varlink_interface *const *interfaces;
 	unsigned n;
 	struct varlink_server_options options;
+	_Atomic unsigned slow_call_ms;
 };
 
 /* Takes a reply message (borrowed). 0 or -errno. */

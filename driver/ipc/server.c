@@ -204,6 +204,11 @@ void varlink_server_stop(struct varlink_server *s)
 	errno = saved;
 }
 
+void varlink_server_slow_calls(struct varlink_server *s, unsigned ms)
+{
+	atomic_store(&s->service.slow_call_ms, ms);
+}
+
 static int watch(struct varlink_server *s, int fd, void *ptr)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = ptr };
@@ -224,13 +229,17 @@ static int server_open(struct varlink_server *s, const char *path)
 	s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->epoll_fd < 0 || s->stop_fd < 0)
 		return -errno;
-	s->listen_fd = socket_listen(path, o->socket_mode, o->allow_uid);
+	s->listen_fd = o->listen_fd ? o->listen_fd
+				    : socket_listen(path, o->socket_mode,
+						    o->allow_uid);
 	if (s->listen_fd < 0)
 		return s->listen_fd;
-	if (stat(path, &st) < 0)
-		return -errno;
-	s->dev = st.st_dev;
-	s->ino = st.st_ino;
+	if (!o->listen_fd) {
+		if (stat(path, &st) < 0)
+			return -errno;
+		s->dev = st.st_dev;
+		s->ino = st.st_ino;
+	}
 	rc = watch(s, s->stop_fd, NULL);
 	return rc ? rc : watch(s, s->listen_fd, s);
 }
@@ -248,6 +257,7 @@ int varlink_server_new(const char *path,
 	s->service.interfaces = interfaces;
 	s->service.n = n;
 	s->service.options = *o;
+	atomic_init(&s->service.slow_call_ms, o->slow_call_ms);
 	if (!o->max_connections)
 		s->service.options.max_connections = DEFAULT_CONNECTIONS;
 	if (!o->socket_mode)

@@ -32,7 +32,7 @@ struct varlink_server {
 	struct varlink_service service;
 	char *path;
 	dev_t dev; /* of the socket, so that only our own is removed */
-	ino_t ino;
+	ino_t ino; /* 0: none is */
 	int listen_fd, epoll_fd, stop_fd;
 	atomic_bool stop;
 	struct conn *conns;

@@ -342,6 +342,54 @@ static void run_method(struct varlink_call_ctx *ctx, const char *method,
 	}
 }
 
+/* The caller's id, else a new one; neither outlives the call. */
+static void set_request(json_object *msg, char own[LOG_REQUEST_MAX + 1])
+{
+	json_object *o = NULL;
+
+	json_object_object_get_ex(msg, "request", &o);
+	if (json_object_is_type(o, json_type_string) &&
+	    strlen(json_object_get_string(o)) ==
+		    (size_t)json_object_get_string_len(o) &&
+	    log_request_set(json_object_get_string(o)))
+		return;
+	log_request_new(own);
+	log_request_set(own);
+}
+
+/* What the call was about, where that is a name. */
+static const char *object_of(json_object *params)
+{
+	static const char *const keys[] = { "key", "name", "mountpoint" };
+	json_object *o;
+
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (json_object_object_get_ex(params, keys[i], &o) &&
+		    json_object_is_type(o, json_type_string))
+			return json_object_get_string(o);
+	return "";
+}
+
+/* run_method() under a request id, and with a word on how long it took. */
+static void run_call(const struct varlink_service *s,
+		     struct varlink_call_ctx *ctx, const char *method,
+		     const char *full, json_object *msg, json_object *params)
+{
+	uint64_t ms, start = metrics_now();
+	unsigned limit = atomic_load(&s->slow_call_ms);
+	char own[LOG_REQUEST_MAX + 1];
+	bool slow;
+
+	set_request(msg, own);
+	run_method(ctx, method, full, params);
+	ms = (metrics_now() - start) / 1000000;
+	slow = limit && ms >= limit;
+	log_event(slow ? LOG_WARN : LOG_DEBUG, slow ? "slow call" : "call",
+		  "method", full, "object", object_of(params), "ms",
+		  log_fmt("%llu", (unsigned long long)ms), NULL);
+	log_request_set(NULL);
+}
+
 static bool get_flag(json_object *msg, const char *key, bool *out)
 {
 	json_object *o = NULL;
@@ -399,7 +447,7 @@ int service_dispatch(const struct varlink_service *s, json_object *msg,
 	    strncmp(full, SERVICE, strlen(SERVICE)) != 0)
 		ctx.iface = find_interface(s, full, (size_t)(dot - full));
 	if (ctx.iface) {
-		run_method(&ctx, dot + 1, full, params);
+		run_call(s, &ctx, dot + 1, full, msg, params);
 	} else {
 		char interface[256];
 

@@ -3,6 +3,10 @@
  * Varlink framing over unix stream sockets: each message is one JSON object
  * followed by a NUL byte (varlink.org, "Wire format"). Client and server
  * halves; both bounded in message size and nesting.
+ *
+ * A call may have a member "request" beside "method": an id under which each
+ * daemon that works for it logs (driver/common/log.h). A client sends that of
+ * its thread; a server makes one where none came, or none that it takes.
  */
 #ifndef DAXFS_VARLINK_H
 #define DAXFS_VARLINK_H
@@ -83,6 +87,12 @@ struct varlink_server_options {
 	unsigned max_connections;                     /* 0: 256 */
 	unsigned workers; /* threads that run methods; 0: in the caller's loop */
 	unsigned socket_mode; /* 0: 0600 */
+	/*
+	 * Not 0: the socket at the path, listening already (socket_adopt());
+	 * the server's from then on, and the path stays when it ends.
+	 */
+	int listen_fd;
+	unsigned slow_call_ms; /* as varlink_server_slow_calls() */
 	/* Peers other than root and our own uid that may connect; -1: none. */
 	uid_t allow_uid;
 	/*
@@ -109,6 +119,9 @@ int varlink_server_run(struct varlink_server *s);
 /* From any thread or a signal handler: finish running calls, then return. */
 void varlink_server_stop(struct varlink_server *s);
 void varlink_server_free(struct varlink_server *s); /* removes the socket */
+
+/* At any time: calls that take longer are logged as warnings; 0: none. */
+void varlink_server_slow_calls(struct varlink_server *s, unsigned ms);
 
 /*
  * Run a method of `i` ("Create", or with the interface's name before it) in

@@ -2,23 +2,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/statvfs.h>
 
+#include "../common/activation.h"
 #include "../common/log.h"
 #include "../common/opts.h"
 #include "../common/util.h"
 #include "api.h"
 #include "settings.h"
+#include "supervise.h"
 
 #ifndef DAXFS_VERSION_STRING
 #define DAXFS_VERSION_STRING "unknown"
 #endif
 
 #define POOL_SIZE (UINT64_C(16) << 30) /* when nothing is configured */
-#define POOL_SIZE_MIN (UINT64_C(64) << 20)
 #define POOL_UNIT (UINT64_C(1) << 20)
 
 struct daemon {
@@ -29,15 +29,9 @@ struct daemon {
 	struct snapshotter snap;
 	struct varlink_interface iface;
 	struct varlink_server *server;
+	char *socket;
+	struct supervisor *supervisor;
 };
-
-static struct varlink_server *running; /* for the signal handler */
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	varlink_server_stop(running);
-}
 
 /* *fd keeps the lock. */
 static int lock_folder(const char *folder, int *fd, struct failure *f)
@@ -111,12 +105,12 @@ static int pool_size(struct daemon *d, uint64_t *size, struct failure *f)
 		log_event(LOG_WARN, "pool_size exceeds the free space", "size",
 			  format_size(*size), "free", format_size(room), NULL);
 	*size -= *size % POOL_UNIT;
-	if (*size >= POOL_SIZE_MIN)
+	if (*size >= SETTINGS_POOL_MIN)
 		return 0;
 	return failure_set(f, FAILURE_RESOURCE_EXHAUSTED, ENOSPC,
 			   "a pool of %s in %s is too small; it needs %s",
 			   format_size(*size), d->set.root,
-			   format_size(POOL_SIZE_MIN));
+			   format_size(SETTINGS_POOL_MIN));
 }
 
 static int open_pool(struct daemon *d, struct failure *f)
@@ -127,8 +121,8 @@ static int open_pool(struct daemon *d, struct failure *f)
 		.region = region,
 		.state = d->set.state,
 		.branches = d->set.pool_branches,
-		.log_level = d->set.level_name,
-		.log_format = d->set.format_name,
+		.start_timeout = d->set.start_timeout,
+		.fuse = d->set.fuse,
 	};
 
 	if (!region)
@@ -157,6 +151,8 @@ static int find_user(const char *name, uid_t *out, struct failure *f)
 		return 0;
 	errno = 0;
 	pw = getpwnam(name);
+	if (!pw && str_eq(name, SETTINGS_USER))
+		return 0; /* daxfs-grpc runs as root then */
 	if (!pw)
 		return failure_set(f, FAILURE_INVALID_ARGUMENT, ENOENT,
 				   "configuration: user = %s: there is no such "
@@ -169,7 +165,8 @@ static int find_user(const char *name, uid_t *out, struct failure *f)
 static int open_server(struct daemon *d, struct failure *f)
 {
 	static const struct varlink_interface *interfaces[1];
-	cleanup_free char *path = str_printf("%s/daxfs.sock", d->set.state);
+	const char *path = d->socket =
+		str_printf("%s/daxfs.sock", d->set.state);
 	struct varlink_server_options o = {
 		.vendor = "daxfs",
 		.product = "daxfs-snapshotter",
@@ -179,13 +176,19 @@ static int open_server(struct daemon *d, struct failure *f)
 		.workers = d->set.workers,
 		.socket_mode = 0660,
 		.allow_uid = d->user,
+		.slow_call_ms = d->set.slow_call_ms,
 	};
+	char why[512];
 	int rc;
 
 	if (!path)
 		return failure_no_memory(f);
 	snapshots_interface(&d->snap, &d->iface);
 	interfaces[0] = &d->iface;
+	o.listen_fd = activation_socket(path, why, sizeof(why));
+	if (o.listen_fd < 0)
+		return failure_set(f, FAILURE_INVALID_ARGUMENT, -o.listen_fd,
+				   "%s", why);
 	rc = varlink_server_new(path, interfaces, 1, &o, &d->server);
 	if (rc == -EADDRINUSE)
 		return failure_set(f, FAILURE_UNKNOWN, -rc,
@@ -208,11 +211,15 @@ static int start(struct daemon *d, struct failure *f)
 	if (snapshotter_reconcile(&d->snap, f) < 0 ||
 	    reaper_start(d->snap.store, d->snap.pool, &d->snap.reaper, f) < 0)
 		return -1;
-	return open_server(d, f);
+	if (open_server(d, f) < 0)
+		return -1;
+	return supervise_start(&d->set, d->server, d->socket, &d->supervisor,
+			       f);
 }
 
 static void stop(struct daemon *d)
 {
+	supervise_stop(d->supervisor);
 	varlink_server_free(d->server);
 	reaper_stop(d->snap.reaper);
 	snapshotter_free_lost(&d->snap);
@@ -220,6 +227,7 @@ static void stop(struct daemon *d)
 	store_close(d->snap.store);
 	util_close_fd(&d->state_lock);
 	util_close_fd(&d->root_lock);
+	free(d->socket);
 	settings_free(&d->set);
 }
 
@@ -237,20 +245,15 @@ static void leave_pool(struct daemon *d)
 
 static int serve(struct daemon *d)
 {
-	struct sigaction sa = { .sa_handler = on_signal };
 	int rc;
 
-	running = d->server;
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGINT, &sa, NULL);
 	log_event(LOG_INFO, "serving", "root", d->set.root, "state",
 		  d->set.state, "version", DAXFS_VERSION_STRING, NULL);
+	activation_ready("serving");
 	rc = varlink_server_run(d->server);
 	if (rc < 0)
 		log_event(LOG_ERROR, "serving failed", "error", log_err(rc),
 			  NULL);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGINT, SIG_IGN);
 	return rc;
 }
 
@@ -262,8 +265,12 @@ int main(int argc, char **argv)
 
 	settings_parse(&d.set, argc, argv);
 	log_init("daxfs-snapshotter", d.set.level, d.set.format);
-	signal(SIGPIPE, SIG_IGN);
-	rc = start(&d, &f);
+	rc = supervise_block_signals();
+	if (rc == 0)
+		rc = start(&d, &f);
+	else
+		failure_set(&f, FAILURE_UNKNOWN, -rc,
+			    "cannot block signals: %s", log_err(rc));
 	if (rc < 0)
 		log_event(LOG_ERROR, "cannot start", "error", f.text, NULL);
 	else

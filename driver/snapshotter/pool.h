@@ -15,21 +15,33 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../common/log.h"
 #include "failure.h"
 
 struct pool;
 
+/* What daxfs-fuse is started with. */
+struct pool_fuse {
+	enum log_level level;
+	enum log_format format;
+	char *log_file; /* "", NULL: STATE/fuse/pool.log */
+	uint64_t log_size;
+	unsigned sync_interval; /* seconds */
+	unsigned slow_call_ms;
+};
+
 struct pool_settings {
-	const char *region; /* path of the region file */
-	const char *state;  /* absolute folder of sockets and mounts */
-	uint64_t size;      /* of a new region */
-	unsigned branches;  /* of a new region */
-	const char *log_level, *log_format; /* for daxfs-fuse */
+	const char *region;     /* path of the region file */
+	const char *state;      /* absolute folder of sockets and mounts */
+	uint64_t size;          /* of a new region */
+	unsigned branches;      /* of a new region */
+	unsigned start_timeout; /* seconds for mkdaxfs and for daxfs-fuse */
+	struct pool_fuse fuse;
 };
 
 /*
  * `create`: make the region when there is none; otherwise that is a failure.
- * `settings` are copied.
+ * `settings` are copied, but for fuse.log_file, which is to stay.
  */
 int pool_open(const struct pool_settings *settings, bool create,
 	      struct pool **out, struct failure *f);

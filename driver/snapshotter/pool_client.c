@@ -27,23 +27,41 @@ static void drop_idle(struct pool *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
+static char *number(uint64_t n)
+{
+	return str_printf("%llu", (unsigned long long)n);
+}
+
 static int start_fuse(struct pool *p, struct failure *f)
 {
+	cleanup_free char *sync = number(p->fuse.sync_interval);
+	cleanup_free char *slow = number(p->fuse.slow_call_ms);
+	cleanup_free char *size = number(p->fuse.log_size);
+	const char *level = log_level_name(p->fuse.level);
+	const char *format = log_format_name(p->fuse.format);
 	char *argv[] = { (char *)"daxfs-fuse",
 			 (char *)"--control-only",
 			 p->region,
 			 (char *)"--state",
 			 p->state,
+			 (char *)"--sync-interval",
+			 sync,
+			 (char *)"--slow-call",
+			 slow,
 			 (char *)"--log-level",
-			 p->log_level,
+			 (char *)level,
 			 (char *)"--log-format",
-			 p->log_format,
+			 (char *)format,
 			 (char *)"--log-file",
 			 p->log_file,
+			 (char *)"--log-size",
+			 size,
 			 NULL };
 	char text[512];
 
-	if (run_program(argv, text, sizeof(text)) < 0)
+	if (!sync || !slow || !size)
+		return failure_no_memory(f);
+	if (run_program(argv, p->start_timeout, text, sizeof(text)) < 0)
 		return failure_set(f, FAILURE_UNAVAILABLE, EHOSTDOWN,
 				   "the pool %s cannot be served: %s",
 				   p->region, text);
@@ -248,9 +266,8 @@ int pool_call_more(struct pool *p, const char *method, json_object *params,
 
 static int make_region(const struct pool_settings *s, struct failure *f)
 {
-	cleanup_free char *size =
-		str_printf("%llu", (unsigned long long)s->size);
-	cleanup_free char *branches = str_printf("%u", s->branches);
+	cleanup_free char *size = number(s->size);
+	cleanup_free char *branches = number(s->branches);
 	char *argv[] = { (char *)"mkdaxfs",    (char *)"-o", (char *)s->region,
 			 (char *)"-s",         size,         (char *)"-w",
 			 (char *)"--branches", branches,     NULL };
@@ -258,7 +275,7 @@ static int make_region(const struct pool_settings *s, struct failure *f)
 
 	if (!size || !branches)
 		return failure_no_memory(f);
-	if (run_program(argv, text, sizeof(text)) < 0)
+	if (run_program(argv, s->start_timeout, text, sizeof(text)) < 0)
 		return failure_set(f, FAILURE_UNKNOWN, EIO,
 				   "the pool %s cannot be made: %s", s->region,
 				   text);
@@ -291,11 +308,12 @@ static int prepare(struct pool *p, const struct pool_settings *s, bool create,
 	p->region = strdup(s->region);
 	p->state = strdup(s->state);
 	p->mounts = str_printf("%s/mnt", s->state);
-	p->log_level = strdup(s->log_level);
-	p->log_format = strdup(s->log_format);
-	p->log_file = str_printf("%s/fuse/pool.log", s->state);
-	if (!sockets || !p->region || !p->state || !p->mounts ||
-	    !p->log_level || !p->log_format || !p->log_file)
+	p->start_timeout = s->start_timeout;
+	p->fuse = s->fuse;
+	p->log_file = str_empty(s->fuse.log_file)
+			      ? str_printf("%s/fuse/pool.log", s->state)
+			      : strdup(s->fuse.log_file);
+	if (!sockets || !p->region || !p->state || !p->mounts || !p->log_file)
 		return failure_no_memory(f);
 	if (make_folder(sockets, 0700, f) < 0 ||
 	    make_folder(p->mounts, 0700, f) < 0)
@@ -348,8 +366,6 @@ void pool_close(struct pool *p)
 	free(p->state);
 	free(p->mounts);
 	free(p->control);
-	free(p->log_level);
-	free(p->log_format);
 	free(p->log_file);
 	free(p);
 }

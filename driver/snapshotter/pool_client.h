@@ -14,7 +14,9 @@
 struct pool {
 	char *region, *state, *mounts;
 	char *control; /* socket of daxfs-fuse */
-	char *log_level, *log_format, *log_file;
+	struct pool_fuse fuse;
+	char *log_file; /* of daxfs-fuse */
+	unsigned start_timeout;
 	pthread_mutex_t start_lock, lock, mount_lock;
 	struct varlink_client *idle[POOL_IDLE];
 	unsigned n_idle;

@@ -7,9 +7,10 @@
 
 /*
  * Run argv[0], found beside our own executable or else in PATH, in a session of
- * its own, and wait for it to exit 0. Otherwise -1, and `text` says why: what
- * the program wrote to stderr last, or what went wrong here.
+ * its own, and wait for it to exit 0, for so many seconds: then it is killed.
+ * Otherwise -1, and `text` says why: what the program wrote to stderr last, or
+ * what went wrong here.
  */
-int run_program(char *const argv[], char *text, size_t size);
+int run_program(char *const argv[], unsigned seconds, char *text, size_t size);
 
 #endif

@@ -74,6 +74,12 @@ make_tree() {
 		.data_bytes == 11 and (.uuid | length) == 36' <<<"$output"
 }
 
+@test "a size of 0 is none" {
+	run_x 2 mkdaxfs -o r -s 0 -w
+	assert_output --partial "mkdaxfs: -s 0: no region is that small"
+	assert_file_not_exist r
+}
+
 @test "too small a size: both sizes are named, nothing is left" {
 	make_tree tree
 	run_x 1 mkdaxfs -d tree -o r -s 64K -w

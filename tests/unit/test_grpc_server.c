@@ -67,7 +67,8 @@ static pid_t run(struct fixture *f)
 {
 	const struct grpc_server_options o = { .address = f->path,
 					       .snapshotter = f->none,
-					       .mode = 0640 };
+					       .mode = 0640,
+					       .stop_ms = 10000 };
 	sigset_t set;
 	pid_t pid;
 

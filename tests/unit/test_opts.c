@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Options, configuration file, log lines and the small helpers. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -218,9 +219,11 @@ static void test_mkdir(void **state)
 
 static struct {
 	char *name;
-	uint64_t size;
+	uint64_t size, room;
 	unsigned n;
 	bool on;
+	enum log_level level;
+	enum log_format format;
 } cf;
 
 static const struct conf_key keys[] = {
@@ -228,6 +231,9 @@ static const struct conf_key keys[] = {
 	{ "pool", "size", CONF_SIZE, &cf.size, "1M", 4096, 1u << 30, "a size" },
 	{ "pool", "n", CONF_UINT, &cf.n, "3", 1, 0, "a number" },
 	{ "other", "on", CONF_BOOL, &cf.on, "no", 0, 0, "a switch" },
+	{ "other", "room", CONF_SIZE_OR_0, &cf.room, "0", 4096, 0, "a size" },
+	{ "other", "level", CONF_LOG_LEVEL, &cf.level, "info", 0, 0, "which" },
+	{ "other", "format", CONF_LOG_FORMAT, &cf.format, "text", 0, 0, "how" },
 	{ 0 },
 };
 
@@ -265,6 +271,42 @@ static void test_conf(void **state)
 	assert_int_equal(cf.size, 65536);
 	assert_int_equal(cf.n, 5);
 	assert_true(cf.on);
+	assert_int_equal(cf.room, 0);
+	/* indented lines are lines, and what follows a key is no more of it */
+	assert_int_equal(load("[pool]\n name = a\n\tn = 7\n  # c\n [other]\n"
+			      "room = 0\nlevel = debug\nformat = json\n",
+			      &e),
+			 0);
+	assert_string_equal(cf.name, "a");
+	assert_int_equal(cf.n, 7);
+	assert_int_equal(cf.level, LOG_DEBUG);
+	assert_int_equal(cf.format, LOG_JSON);
+	conf_free(keys);
+}
+
+/* What is printed is what a file would say, and reads back the same. */
+static void test_conf_print(void **state)
+{
+	static const char *const sizes[] = { "0", "4K", "5000", "3M", "2049K" };
+	struct conf_error e;
+	char *text = NULL;
+	size_t len;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		FILE *f = open_memstream(&text, &len);
+		char want[300];
+
+		snprintf(want, sizeof(want),
+			 "[pool]\nname =\nsize = 1G\nn = 1024\n\n[other]\n"
+			 "on = yes\nroom = %s\nlevel = warn\nformat = text\n",
+			 sizes[i]);
+		assert_int_equal(load(want, &e), 0);
+		conf_print(keys, f);
+		fclose(f);
+		assert_string_equal(text, want);
+		free(text);
+	}
 	conf_free(keys);
 }
 
@@ -284,11 +326,19 @@ static void test_conf_errors(void **state)
 
 	(void)state;
 	check_conf("[pool]\n\nnam = 1\n", ":3: unknown key 'nam' in [pool]");
-	check_conf("[poll]\nname = 1\n", ":2: key 'name' in unknown section");
+	check_conf("[poll]\nname = 1\n", ":1: unknown section [poll]");
+	check_conf("[pool]\nn = 1\n [poll]\n", ":3: unknown section [poll]");
+	check_conf("name = 1\n", ":1: key 'name' before any [section]");
+	check_conf("[pool]\nn = 1K\n", ":2: n = 1K: not a number");
+	check_conf("[other]\nroom = 5\n", "room = 5: must be 0, or from 4K to");
+	check_conf("[other]\nlevel = all\n",
+		   ":2: level = all: not error, warn, info or debug");
+	check_conf("[other]\nformat =\n", "not text or json");
 	check_conf("[pool]\nsize = many\n", ":2: size = many: not a size");
-	check_conf("[pool]\nsize = 1K\n", ":2: size = 1K: must be from 4096");
-	check_conf("[pool]\nsize = 2G\n", "must be from 4096 to 1073741824");
-	check_conf("[pool]\nn = 0\n", ":2: n = 0: must be at least 1");
+	check_conf("[pool]\nsize = 1K\n", ":2: size = 1K: must be from 4K");
+	check_conf("[pool]\nsize = 2G\n", "must be from 4K to 1G");
+	check_conf("[pool]\nn = 0\n",
+		   ":2: n = 0: must be from 1 to 4294967295");
 	check_conf("[other]\non = maybe\n", ":2: on = maybe: not yes or no");
 	check_conf("[pool]\nsize\n[poll]\na=1\n", ":2: neither");
 	check_conf("[pool]\nsize = x\nn\n", ":2: size = x");
@@ -364,6 +414,113 @@ static void test_log_json(void **state)
 	assert_int_equal(lines, 3 + 196);
 }
 
+static void request_child(void *arg)
+{
+	char id[LOG_REQUEST_MAX + 1], other[LOG_REQUEST_MAX + 1];
+
+	(void)arg;
+	log_init("p", LOG_INFO, LOG_TEXT);
+	log_request_new(id);
+	log_request_new(other);
+	if (strcmp(id, other) == 0 || !log_request_set(id))
+		_exit(1);
+	log_event(LOG_INFO, "one", "k", "v", NULL);
+	if (!log_request_set("a-B_9.:"))
+		_exit(1);
+	log_event(LOG_INFO, "two", NULL);
+	/* what is none changes nothing */
+	if (log_request_set("") || log_request_set("a b") ||
+	    log_request_set("a\n") || log_request_set("\xc3\xa9") ||
+	    log_request_set("0123456789012345678901234567890123456789"
+			    "0123456789012345678901234"))
+		_exit(1);
+	log_event(LOG_INFO, "three", NULL);
+	log_request_set(NULL);
+	log_event(LOG_INFO, "four", NULL);
+}
+
+static void test_log_request(void **state)
+{
+	(void)state;
+	assert_int_equal(child(request_child, NULL), 0);
+	assert_non_null(strstr(printed, "msg=one request="));
+	assert_non_null(strstr(printed, "-1 k=v\n"));
+	assert_non_null(strstr(printed, "msg=two request=a-B_9.:\n"));
+	assert_non_null(strstr(printed, "msg=three request=a-B_9.:\n"));
+	assert_non_null(strstr(printed, "msg=four\n"));
+}
+
+#define FILE_MAX 20000u
+#define FILE_LINES 500
+
+/* Two processes, two threads each, and one file. */
+static void *write_lines(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < FILE_LINES; i++)
+		log_event(LOG_INFO, "line", "n", log_fmt("%d", i), NULL);
+	return NULL;
+}
+
+static void file_child(void *arg)
+{
+	pthread_t thread;
+	pid_t pid = fork();
+	int status = 0;
+
+	log_init("p", LOG_INFO, LOG_TEXT);
+	if (log_to_file(arg, FILE_MAX) < 0 ||
+	    pthread_create(&thread, NULL, write_lines, NULL))
+		_exit(1);
+	write_lines(NULL);
+	pthread_join(thread, NULL);
+	if (pid == 0)
+		_exit(0);
+	if (waitpid(pid, &status, 0) != pid || status)
+		_exit(1);
+}
+
+/* Whole lines only; returns how many there are. */
+static unsigned check_file(const char *path)
+{
+	char line[512];
+	unsigned n = 0;
+	struct stat st;
+	FILE *f = fopen(path, "re");
+
+	assert_non_null(f);
+	assert_int_equal(fstat(fileno(f), &st), 0);
+	/* another process may add a line while one makes room */
+	assert_in_range(st.st_size, 1, FILE_MAX + 4 * 128);
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, "time=", 5) != 0 || !strchr(line, '\n'))
+			fail_msg("not a line: %s", line);
+		n++;
+	}
+	fclose(f);
+	return n;
+}
+
+static void test_log_file(void **state)
+{
+	char dir[64], path[96], old[128];
+	struct stat st;
+
+	(void)state;
+	assert_true(scratch_dir(dir, sizeof(dir), "opts"));
+	snprintf(path, sizeof(path), "%s/log", dir);
+	snprintf(old, sizeof(old), "%s.1", path);
+	assert_int_equal(child(file_child, path), 0);
+	assert_true(check_file(path) > 0);
+	assert_true(check_file(old) > 100);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0137, 0);
+	unlink(path);
+	unlink(old);
+	assert_int_equal(rmdir(dir), 0);
+	assert_int_equal(log_to_file("/nonexistent/log", 0), -ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,9 +530,12 @@ int main(void)
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_mkdir),
 		cmocka_unit_test(test_conf),
+		cmocka_unit_test(test_conf_print),
 		cmocka_unit_test(test_conf_errors),
 		cmocka_unit_test(test_log_text),
 		cmocka_unit_test(test_log_json),
+		cmocka_unit_test(test_log_request),
+		cmocka_unit_test(test_log_file),
 	};
 
 	return cmocka_run_group_tests_name("opts", tests, NULL, NULL);

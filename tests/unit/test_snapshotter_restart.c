@@ -78,8 +78,8 @@ static int start_up(struct fixture *x)
 		.state = x->state,
 		.size = 256u << 20,
 		.branches = 1024,
-		.log_level = "info",
-		.log_format = "text",
+		.start_timeout = 60,
+		.fuse = { .level = LOG_INFO, .sync_interval = 5 },
 	};
 
 	memset(&x->s, 0, sizeof(x->s));

@@ -80,6 +80,19 @@ static void wait_ms(struct varlink_call_ctx *ctx, json_object *params,
 	varlink_reply(ctx, NULL);
 }
 
+/* The id under which the method's lines would be logged. */
+static void request(struct varlink_call_ctx *ctx, json_object *params,
+		    void *arg)
+{
+	json_object *reply = json_object_new_object();
+
+	(void)params;
+	(void)arg;
+	json_object_object_add(reply, "id",
+			       json_object_new_string(log_request()));
+	varlink_reply(ctx, reply);
+}
+
 static void many(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 {
 	(void)params;
@@ -152,10 +165,10 @@ static void forget(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 static int flood_sent;
 
 static const struct varlink_method methods[] = {
-	{ "Bytes", bytes }, { "Echo", echo },     { "Need", need },
-	{ "Fail", fails },  { "Wait", wait_ms },  { "Many", many },
-	{ "Flood", flood }, { "Forget", forget }, { "Huge", huge },
-	{ NULL, NULL },
+	{ "Bytes", bytes }, { "Echo", echo },    { "Need", need },
+	{ "Fail", fails },  { "Wait", wait_ms }, { "Request", request },
+	{ "Many", many },   { "Flood", flood },  { "Forget", forget },
+	{ "Huge", huge },   { NULL, NULL },
 };
 
 static const struct varlink_interface test_interface = { "io.test",
@@ -1000,6 +1013,120 @@ static void test_observe(void **state)
 	assert_true(w.longest >= 300000000);
 }
 
+/* Its caller frees it. */
+static char *request_seen(struct fixture *f, const char *message)
+{
+	char text[512] = "";
+	json_object *reply, *o;
+	int fd = raw(f);
+	char *id;
+
+	send_all(fd, message, strlen(message) + 1);
+	for (size_t n = 0; n == 0 || text[n - 1]; n++)
+		assert_int_equal(recv(fd, text + n, 1, 0), 1);
+	reply = json_tokener_parse(text);
+	assert_true(json_object_object_get_ex(reply, "parameters", &o));
+	assert_true(json_object_object_get_ex(o, "id", &o));
+	id = strdup(json_object_get_string(o));
+	json_object_put(reply);
+	close(fd);
+	return id;
+}
+
+/* Ids of a harmless form are taken over, else the call gets a new one. */
+static void test_request(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const bad[] = {
+		"\"\"",
+		"\"a b\"",
+		"\"a\\nb\"",
+		"\"a\\u0000b\"",
+		"7",
+		"null",
+		"{}",
+		"\"01234567890123456789012345678901234567890123456789"
+		"012345678901234\"",
+	};
+	struct varlink_client *c;
+	struct varlink_error e;
+	json_object *reply, *o;
+	char message[256];
+	char *id, *last = NULL;
+
+	start(f, 2, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(message, sizeof(message),
+			 "{\"method\":\"io.test.Request\",\"request\":%s}",
+			 bad[i]);
+		id = request_seen(f, message);
+		assert_true(strlen(id) > 8);
+		assert_null(strchr(id, ' '));
+		if (last)
+			assert_string_not_equal(id, last);
+		free(last);
+		last = id;
+	}
+	free(last);
+	c = client(f);
+	assert_true(log_request_set("ours.1"));
+	assert_int_equal(varlink_call(c, "io.test.Request", NULL, 5000, &reply,
+				      &e),
+			 0);
+	log_request_set(NULL);
+	json_object_object_get_ex(reply, "id", &o);
+	assert_string_equal(json_object_get_string(o), "ours.1");
+	json_object_put(reply);
+	varlink_close(c);
+	stop(f);
+}
+
+static int listening(const char *path, int type)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+	strcpy(sa.sun_path, path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	return fd;
+}
+
+/* A socket that others made, and keep. */
+static void test_adopted(void **state)
+{
+	struct fixture *f = *state;
+	struct varlink_server_options o = { .allow_uid = (uid_t)-1 };
+	char other[160], alias[128];
+	int fd = listening(f->path, SOCK_STREAM), wrong;
+
+	snprintf(other, sizeof(other), "%s/other", f->dir);
+	snprintf(alias, sizeof(alias), "%s/alias", f->dir);
+	assert_int_equal(socket_adopt(fd, f->path), -ENOTSOCK);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(socket_adopt(fd, other), -ENOTSOCK);
+	assert_int_equal(socket_adopt(STDIN_FILENO, f->path), -ENOTSOCK);
+	wrong = listening(other, SOCK_DGRAM);
+	assert_int_equal(socket_adopt(wrong, other), -ENOTSOCK);
+	close(wrong);
+	unlink(other);
+	assert_int_equal(symlink(f->dir, alias), 0);
+	snprintf(other, sizeof(other), "%s/s.sock", alias);
+	assert_int_equal(socket_adopt(fd, other), 0);
+	unlink(alias);
+
+	/* it answers, and the path stays when the server ends */
+	o.listen_fd = dup(fd);
+	assert_int_equal(varlink_server_new(f->path, interfaces, 1, &o,
+					    &f->server),
+			 0);
+	assert_int_equal(pthread_create(&f->thread, NULL, serve, f), 0);
+	assert_alive(f);
+	stop(f);
+	assert_int_equal(access(f->path, F_OK), 0);
+	close(fd);
+	unlink(f->path);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1012,7 +1139,8 @@ int main(void)
 		T(test_amplified),   T(test_oversize),    T(test_large),
 		T(test_slow_reader), T(test_gone_client), T(test_connections),
 		T(test_peer),        T(test_address),     T(test_long_path),
-		T(test_timeout),     T(test_observe),
+		T(test_timeout),     T(test_observe),     T(test_request),
+		T(test_adopted),
 	};
 
 	log_init("test_varlink", LOG_ERROR, LOG_TEXT);
