@@ -110,7 +110,7 @@ const struct grpc_method *grpc_method_find(const char *path)
 	return NULL;
 }
 
-#define ARENA_MIN (64u << 10)
+#define ARENA_MIN (256u << 10)
 #define ARENA_MAX (64u << 20)
 
 /*

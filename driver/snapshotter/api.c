@@ -300,7 +300,6 @@ static void update(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 {
 	cleanup_free const char **fields = NULL;
 	json_object *info, *labels = NULL;
-	struct snapshotter *s = arg;
 	struct snapshot snap;
 	struct failure f;
 	const char *name;
@@ -311,7 +310,7 @@ static void update(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 	    !varlink_get_object(ctx, info, "labels", false, &labels) ||
 	    !get_strings(ctx, params, "fields", &fields, &n))
 		return;
-	if (store_update(s->store, name, labels, fields, n, &snap, &f) < 0)
+	if (snapshotter_update(arg, name, labels, fields, n, &snap, &f) < 0)
 		fail(ctx, &f);
 	else
 		reply_info(ctx, &snap);

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "filter.h"
 
+#include <ctype.h>
 #include <errno.h>
-#include <pcre2.h>
 
 #include "../common/util.h"
+#include "filter_re.h"
 
 #define FILTERS_MAX 1024
 #define TEXT_MAX (64u << 10)
 #define MATCH_STEPS 100000
 #define MATCH_DEPTH 1000
 #define MATCH_HEAP_KIB 4096
-#define PARENS_MAX 100
 
 enum operator{ OP_PRESENT, OP_EQUAL, OP_DIFFERS, OP_MATCHES };
 
@@ -47,10 +46,31 @@ static int bad(struct parser *ps, const char *what)
 			   (size_t)(ps->p - ps->text));
 }
 
+/* Bytes of the white space at p, as Unicode has it; 0: there is none. */
+static size_t space_at(const char *p)
+{
+	static const char *const wide[] = {
+		"\xc2\x85", "\u00a0", "\u1680", "\u2000", "\u2001",
+		"\u2002",   "\u2003", "\u2004", "\u2005", "\u2006",
+		"\u2007",   "\u2008", "\u2009", "\u200a", "\u2028",
+		"\u2029",   "\u202f", "\u205f", "\u3000",
+	};
+
+	if (*p && strchr(" \t\n\v\f\r", *p))
+		return 1;
+	for (size_t i = 0; (unsigned char)*p >= 0x80 && i < ARRAY_SIZE(wide);
+	     i++)
+		if (strncmp(p, wide[i], strlen(wide[i])) == 0)
+			return strlen(wide[i]);
+	return 0;
+}
+
 static void skip_space(struct parser *ps)
 {
-	while (*ps->p && strchr(" \t\n\v\f\r", *ps->p))
-		ps->p++;
+	size_t n;
+
+	while ((n = space_at(ps->p)))
+		ps->p += n;
 }
 
 static bool is_field_char(char c)
@@ -95,8 +115,7 @@ static char *put_utf8(char *o, long c)
 }
 
 /*
- * After a backslash, as in a Go string. In the quotes that only regular
- * expressions have, an unknown escape is left to the expression.
+ * After a backslash, as in a Go string, in all quotes: /\\d/ is a digit.
  */
 static int read_escape(struct parser *ps, char quote, char **out)
 {
@@ -129,10 +148,7 @@ static int read_escape(struct parser *ps, char quote, char **out)
 			*out = put_utf8(*out, v);
 		return 0;
 	}
-	if (quote == '"' || !c)
-		return bad(ps, "unknown escape");
-	*(*out)++ = '\\';
-	return 0;
+	return bad(ps, "unknown escape");
 }
 
 /* A quoted text, unescaped. No escape grows, so the input bounds the output. */
@@ -184,7 +200,10 @@ static int parse_field(struct parser *ps, char **out)
 	return read_plain(ps, len, out);
 }
 
-/* Joins the fields after the first to the label's key. */
+/*
+ * Joins the fields after the first to the label's key. Other fields have none:
+ * containerd looks at the first only.
+ */
 static int parse_path(struct parser *ps, struct selector *s)
 {
 	if (parse_field(ps, &s->path) < 0)
@@ -199,8 +218,10 @@ static int parse_path(struct parser *ps, struct selector *s)
 		ps->p++;
 		if (parse_field(ps, &field) < 0)
 			return -1;
-		joined = str_printf("%s%s%s", s->path,
-				    s->label && n == 1 ? "" : ".", field);
+		if (!s->label)
+			continue;
+		joined =
+			str_printf("%s%s%s", s->path, n == 1 ? "" : ".", field);
 		if (!joined)
 			return failure_no_memory(ps->f);
 		free(s->path);
@@ -225,13 +246,15 @@ static int parse_operator(struct parser *ps, enum operator* op)
 
 static int parse_value(struct parser *ps, struct selector *s)
 {
-	size_t len;
+	size_t len = 0;
 
 	skip_space(ps);
 	if (*ps->p == '"' ||
 	    (s->op == OP_MATCHES && *ps->p && strchr("/|", *ps->p)))
 		return read_quoted(ps, &s->value);
-	len = strcspn(ps->p, ", \t\n\v\f\r");
+	while (ps->p[len] && ps->p[len] != ',' && !space_at(ps->p + len) &&
+	       !iscntrl((unsigned char)ps->p[len]))
+		len++;
 	if (!len || strchr("/|.=!~", *ps->p))
 		return bad(ps, "a value is expected");
 	return read_plain(ps, len, &s->value);
@@ -239,37 +262,24 @@ static int parse_value(struct parser *ps, struct selector *s)
 
 static int compile(struct parser *ps, struct selector *s)
 {
-	pcre2_compile_context *ctx = pcre2_compile_context_create(NULL);
-	PCRE2_UCHAR text[128];
-	PCRE2_SIZE at;
-	int err;
+	char why[192];
 
-	if (!ctx)
-		return failure_no_memory(ps->f);
-	pcre2_set_parens_nest_limit(ctx, PARENS_MAX);
-	s->re = pcre2_compile((PCRE2_SPTR)s->value, PCRE2_ZERO_TERMINATED,
-			      PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C |
-				      PCRE2_DOLLAR_ENDONLY,
-			      &err, &at, ctx);
-	pcre2_compile_context_free(ctx);
-	if (s->re)
+	if (re_compile(s->value, &s->re, why, sizeof(why)) == 0)
 		return 0;
-	pcre2_get_error_message(err, text, sizeof(text));
 	return failure_set(ps->f, FAILURE_INVALID_ARGUMENT, EINVAL,
-			   "filter '%.200s': regular expression: %s at %zu",
-			   ps->text, (const char *)text, at);
+			   "filter '%.200s': regular expression: %s", ps->text,
+			   why);
 }
 
 static int parse_selector(struct parser *ps, struct selector *s)
 {
 	if (parse_path(ps, s) < 0)
 		return -1;
-	skip_space(ps);
 	if (!*ps->p || *ps->p == ',')
 		return 0;
+	skip_space(ps);
 	if (parse_operator(ps, &s->op) < 0 || parse_value(ps, s) < 0)
 		return -1;
-	skip_space(ps);
 	if (*ps->p && *ps->p != ',')
 		return bad(ps, "a comma or the end is expected");
 	return s->op == OP_MATCHES ? compile(ps, s) : 0;

@@ -5,9 +5,10 @@
  * with == != ~= and a value. Fields: name, parent, kind, labels.KEY; any other
  * is absent. An absent field equals nothing and differs from everything.
  *
- * Regular expressions are RE2's in containerd. PCRE2 reads the same syntax
- * (POSIX regcomp does not: no \d, (?i), lazy or named groups), and its match,
- * depth and heap limits bound what RE2 bounds by construction.
+ * What parses, and what it finds, is as with containerd's own package, but that
+ * a wrong regular expression is refused, where containerd would find nothing.
+ * They are of filter_re.h; match, depth and heap limits bound what RE2 bounds by
+ * construction.
  */
 #ifndef DAXFS_FILTER_H
 #define DAXFS_FILTER_H

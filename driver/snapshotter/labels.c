@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "../../core/daxfs.h"
 #include "../common/util.h"
 
 #define PREFIX "labels."
@@ -53,9 +54,41 @@ static int copy_into(json_object *out, json_object *in, struct failure *f)
 	return 0;
 }
 
-/* So many, and so long, that a list of them fits into messages. */
-static int check_size(json_object *labels, struct failure *f)
+static int read_quota(json_object *labels, const char *key, uint64_t *out,
+		      struct failure *f)
 {
+	const char *text = labels_get(labels, key);
+	int rc;
+
+	*out = 0;
+	if (!text)
+		return 0;
+	rc = parse_size(text, out);
+	if (rc == 0 && *out > DAXFS_QUOTA_MAX)
+		rc = -ERANGE;
+	if (rc == 0)
+		return 0;
+	return failure_set(f, FAILURE_INVALID_ARGUMENT, -rc,
+			   "label '%s': '%.100s' is %s", key, text,
+			   rc == -ERANGE
+				   ? "too large"
+				   : "not a number, or one with K, M, G or T");
+}
+
+int labels_quota(json_object *labels, struct quota *out, struct failure *f)
+{
+	if (read_quota(labels, LABEL_QUOTA_BYTES, &out->bytes, f) < 0)
+		return -1;
+	return read_quota(labels, LABEL_QUOTA_INODES, &out->inodes, f);
+}
+
+/*
+ * So many, and so long, that a list of them fits into messages; and those with
+ * a meaning have one.
+ */
+static int check_all(json_object *labels, struct failure *f)
+{
+	struct quota q;
 	const char *text;
 
 	if (json_object_object_length(labels) > LABELS_MAX)
@@ -68,7 +101,7 @@ static int check_size(json_object *labels, struct failure *f)
 		return failure_set(f, FAILURE_INVALID_ARGUMENT, E2BIG,
 				   "the labels are longer than %u bytes",
 				   LABELS_BYTES);
-	return 0;
+	return labels_quota(labels, &q, f);
 }
 
 int labels_copy(json_object *in, json_object **out, struct failure *f)
@@ -81,7 +114,7 @@ int labels_copy(json_object *in, json_object **out, struct failure *f)
 	o = json_object_new_object();
 	if (!o)
 		return failure_no_memory(f);
-	if (in && (copy_into(o, in, f) < 0 || check_size(o, f) < 0)) {
+	if (in && (copy_into(o, in, f) < 0 || check_all(o, f) < 0)) {
 		json_object_put(o);
 		return -1;
 	}
@@ -119,7 +152,7 @@ int labels_update(json_object **labels, json_object *in,
 					 "field '%.200s' cannot be changed",
 					 paths[i]);
 	}
-	return rc < 0 ? rc : check_size(*labels, f);
+	return rc < 0 ? rc : check_all(*labels, f);
 }
 
 const char *labels_get(json_object *labels, const char *key)

@@ -184,6 +184,18 @@ int pool_create(struct pool *p, const char *branch, const char *parent,
 	return rc;
 }
 
+int pool_set_quota(struct pool *p, const char *branch, uint64_t bytes,
+		   uint64_t inodes, struct failure *f)
+{
+	json_object *o = named("name", branch);
+
+	if (!o)
+		return failure_no_memory(f);
+	json_object_object_add(o, "bytes", json_object_new_uint64(bytes));
+	json_object_object_add(o, "inodes", json_object_new_uint64(inodes));
+	return simple_call(p, "SetQuota", o, f);
+}
+
 /* *o is a member of reply, which the caller frees. */
 static int get_branch(struct pool *p, const char *branch, json_object **reply,
 		      json_object **o, struct failure *f)

@@ -66,6 +66,10 @@ char *pool_mountpoint(const struct pool *p, int64_t id);
 int pool_create(struct pool *p, const char *branch, const char *parent,
 		const char *mountpoint, bool readonly, struct failure *f);
 
+/* What the branch may own; 0: no limit. InvalidArgument: too much. */
+int pool_set_quota(struct pool *p, const char *branch, uint64_t bytes,
+		   uint64_t inodes, struct failure *f);
+
 /* Sealing a sealed branch is fine. */
 int pool_seal(struct pool *p, const char *branch, struct failure *f);
 

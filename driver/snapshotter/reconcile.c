@@ -132,7 +132,8 @@ static bool remake(struct work *w, const struct snapshot *snap)
 	if (!mountpoint || snap->kind == KIND_COMMITTED ||
 	    snap->id <= w->pool_since ||
 	    pool_create(w->s->pool, snap->branch, snap->parent_branch,
-			mountpoint, snap->kind == KIND_VIEW, w->f) < 0)
+			mountpoint, snap->kind == KIND_VIEW, w->f) < 0 ||
+	    quota_begin(w->s, snap, w->f) < 0)
 		return false;
 	log_event(LOG_WARN, "branch was lost: made anew from its parent", "key",
 		  snap->name, "branch", snap->branch, NULL);

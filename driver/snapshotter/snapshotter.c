@@ -86,6 +86,8 @@ static int make_branch(struct snapshotter *s, const struct snapshot *snap,
 				 mountpoint, readonly, f);
 	}
 	if (rc == 0)
+		rc = quota_begin(s, snap, f);
+	if (rc == 0)
 		return 0;
 	/* of a new branch only the parent can be missing */
 	return f->status == FAILURE_NOT_FOUND

@@ -56,6 +56,10 @@ int snapshotter_commit(struct snapshotter *s, const char *key, const char *name,
 		       json_object *labels, struct failure *f);
 int snapshotter_remove(struct snapshotter *s, const char *key,
 		       struct failure *f);
+/* store_update(), and what labels mean takes effect. */
+int snapshotter_update(struct snapshotter *s, const char *name,
+		       json_object *labels, const char *const *fields,
+		       unsigned n, struct snapshot *out, struct failure *f);
 int snapshotter_usage(struct snapshotter *s, const char *key, int64_t *size,
 		      int64_t *inodes, struct failure *f);
 
@@ -71,6 +75,12 @@ int snapshotter_cleanup(struct snapshotter *s, struct failure *f);
 int snapshotter_reconcile(struct snapshotter *s, struct failure *f);
 
 void snapshotter_free_lost(struct snapshotter *s);
+
+/* ---- quota.c: quotas by label -------------------------------------------- */
+
+/* Give the snapshot's branch, which is new, the quota that its labels ask for. */
+int quota_begin(struct snapshotter *s, const struct snapshot *snap,
+		struct failure *f);
 
 /*
  * ---- reaper.c: what a call need not wait for, in a thread of its own --------

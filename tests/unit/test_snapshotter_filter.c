@@ -97,7 +97,10 @@ static void test_operators(void **state)
 	check("kind==committed", 0);
 	check("kind!=active", 0);
 	check("kind!=view", 1);
-	check(" kind == active ", 1);
+	check(" kind == active", 1);
+	check(" kind\xc2\xa0==\xe3\x80\x80"
+	      "active",
+	      1);
 	check("parent==\"\"", 1);
 	check("parent!=\"\"", 0);
 	check("name==\"ns/12/extract-1 sha256:abc\"", 1);
@@ -120,13 +123,23 @@ static void test_regex(void **state)
 	check("name~=extract", 1);
 	check("name~=^extract", 0);
 	check("name~=^ns/[0-9]+/", 1);
-	check("name~=/^ns\\/\\d+/", 1);
-	check("name~=|^ns/\\d+/|", 1);
+	check("name~=/^ns\\/\\\\d+/", 1);
+	check("name~=|^ns/\\\\d+/|", 1);
+	check("name~=^ns/\\d+/", 1);
+	check("name~=/^\\\\Qns/12\\\\E/", -1);
+	check("name~=|^\\\\Qns/12\\\\E|", 1);
 	check("name~=\"^ns/\\\\d+/\"", 1);
 	check("name~=/EXTRACT/", 0);
 	check("name~=/(?i)EXTRACT/", 1);
 	check("name~=/(?P<n>extract)-1 .*abc$/", 1);
-	check("name~=/[a-z]{1,2}\\//", 1);
+	check("name~=/[a-z]{1\\x2c2}\\//", 1);
+	check("name~=|[a-z]{1,2}/|", 1);
+	check("name~=|[]a-z[:digit:]]+?/|", 1);
+	check("name~=\\x6es", 1);
+	check("name~=\\156s", 1);
+	check("name~=(?:n|x)s{0}", 1);
+	check("name~=|n{,2}|", 0);
+	check("name~=(?i-s:NS)", 1);
 	check("labels.bar~=^$", 1);
 	check("labels.bar~=x", 0);
 	check("labels.foo~=tr.e", 1);
@@ -146,7 +159,7 @@ static void test_lists(void **state)
 	check("kind==active,labels.foo", 1);
 	check("kind==active,labels.bar", 0);
 	check("labels.foo,kind==active,name~=extract", 1);
-	check("labels.foo , kind==active", 1);
+	check("labels.foo, kind==active", 1);
 
 	assert_int_equal(filter_parse(any, 2, &filter, &f), 0);
 	assert_true(filter_match(filter, &subject));
@@ -197,6 +210,30 @@ static void test_bad(void **state)
 		"name==x,,kind",
 		"'name'==x",
 		"name~=/\\C/",
+		"name ",
+		"name ,kind",
+		"name==x ",
+		"name==\"x\" ,kind",
+		"name==x\x01y",
+		"name~=/\\d/",
+		"name~=|\\.|",
+		/* PCRE2's, not RE2's */
+		"name~=(?=n)",
+		"name~=(?<=n)",
+		"name~=(?>n)",
+		"name~=(?<x>n)",
+		"name~=(?#n)",
+		"name~=(*UTF)n",
+		"name~=(n)\\1",
+		"name~=n\\K",
+		"name~=\\h",
+		"name~=[\\R]",
+		"name~=n*+",
+		"name~=n++",
+		"name~=n{2}{3}",
+		"name~=n??*",
+		"name~=n{1001}",
+		"name~=|n{1,1001}|",
 	};
 	char text[800];
 
