@@ -762,10 +762,19 @@ func testHealth(t *testing.T, e *env) {
 	if status.Code(err) != codes.NotFound {
 		t.Errorf("unknown service: %v", err)
 	}
-	if w, err := e.health.Watch(e.ctx, &grpc_health_v1.HealthCheckRequest{}); err == nil {
-		if _, err = w.Recv(); status.Code(err) != codes.Unimplemented {
-			t.Errorf("Watch: %v", err)
+	for service, want := range map[string]grpc_health_v1.HealthCheckResponse_ServingStatus{
+		"":  grpc_health_v1.HealthCheckResponse_SERVING,
+		"x": grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN,
+	} {
+		ctx, cancel := context.WithCancel(e.ctx)
+		w, err := e.health.Watch(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
+		check(t, err)
+		r, err := w.Recv()
+		check(t, err)
+		if r.Status != want {
+			t.Errorf("Watch of %q: %v", service, r.Status)
 		}
+		cancel()
 	}
 }
 
