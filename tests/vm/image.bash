@@ -5,7 +5,8 @@
 # space, cut down to what the tests need. Nothing is installed on the host.
 
 META=linux-image-amd64
-MODULES=(virtio_pci virtio_blk crc32c_generic ext4 overlay fuse nd_e820 nd_pmem)
+MODULES=(virtio_pci virtio_blk crc32c_generic ext4 loop overlay fuse nd_e820
+	nd_pmem)
 PACKAGES=(acl attr bats bats-assert bats-file bats-support busybox-static
 	containerd e2fsprogs fuse3 git groff-base jq libcap2-bin libfuse3-3
 	libinih1 libjson-c5 libnghttp2-14 libpcre2-8-0 libprotobuf-c1

@@ -12,12 +12,9 @@ setup() {
 	mkdaxfs -o r -s 256M -w >/dev/null
 }
 
-resend_works() {
-	[[ $(printf '%s\n' 6.9 "$(uname -r)" | sort -V | head -n 1) == 6.9 ]]
-}
-
 resend() {
-	resend_works || skip 'needs Linux 6.9'
+	[[ $(printf '%s\n' 6.9 "$(uname -r)" | sort -V | head -n 1) == 6.9 ]] ||
+		skip 'needs Linux 6.9'
 }
 
 # Kill (or signal) the server and wait until another one serves.
@@ -209,18 +206,4 @@ next_server() {
 	assert_output --partial "started by daxfs-fuse"
 	run_x 1 daxfs-fuse --keeper r </dev/null
 	assert_output --partial "no keeper"
-}
-
-@test "where the kernel cannot repeat requests the branch is mounted again" {
-	! resend_works || skip "Linux 6.9 and later do"
-	run_x daxfs-fuse r mnt -o branch=b,parent=main,persist
-	echo there >mnt/f
-	kill -KILL "$(servers)"
-	for _ in {1..100}; do
-		[[ $(cat mnt/f 2>/dev/null) != there ]] || break
-		sleep 0.05
-	done
-	assert_equal "$(cat mnt/f)" there
-	umount mnt
-	no_servers
 }
