@@ -207,7 +207,6 @@ static int start(struct daemon *d, struct failure *f)
 	    find_user(d->set.user, &d->user, f) < 0 || open_store(d, f) < 0 ||
 	    open_pool(d, f) < 0)
 		return -1;
-	d->snap.sync_commit = d->set.sync_commit;
 	if (snapshotter_reconcile(&d->snap, f) < 0 ||
 	    reaper_start(d->snap.store, d->snap.pool, &d->snap.reaper, f) < 0)
 		return -1;

@@ -70,11 +70,6 @@ int pool_uuid(struct pool *p, char **uuid, struct failure *f)
 	return rc;
 }
 
-int pool_sync(struct pool *p, struct failure *f)
-{
-	return simple_call(p, "Sync", json_object_new_object(), f);
-}
-
 /* 1: some; a positive answer ends the listing. */
 static int has_mounts(void *arg, json_object *reply)
 {

@@ -70,7 +70,7 @@ int pool_create(struct pool *p, const char *branch, const char *parent,
 int pool_set_quota(struct pool *p, const char *branch, uint64_t bytes,
 		   uint64_t inodes, struct failure *f);
 
-/* Sealing a sealed branch is fine. */
+/* All of it is on disk then. Sealing a sealed branch is fine. */
 int pool_seal(struct pool *p, const char *branch, struct failure *f);
 
 /* 0, also when there is none; 1: has live children; its mounts are taken away. */
@@ -85,8 +85,6 @@ int pool_mount(struct pool *p, const char *branch, const char *mountpoint,
 
 /* Take the mount away, from whoever uses it too, and remove the folder. */
 int pool_unmount(struct pool *p, const char *mountpoint, struct failure *f);
-
-int pool_sync(struct pool *p, struct failure *f);
 
 struct pool_branch {
 	const char *name;

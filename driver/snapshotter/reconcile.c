@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * At the start: the store says what should be, the pool and the mounts are made
- * to agree. What was under way when the last process ended is undone; what was
- * removed is left to the reaper. Rows and branches are read once each and
+ * to agree. What was under way when the last process ended is undone; after
+ * another boot, when the end of it may have been lost with the power, it is
+ * finished. What was removed is left to the reaper. Rows and branches are read once each and
  * compared here, so that ten thousand of them take no longer than that.
  *
  * Mounts are not made: after a reboot most are never asked for again, and who
@@ -10,6 +11,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "../common/log.h"
 #include "../common/util.h"
@@ -40,7 +42,9 @@ struct work {
 	/* up to this row what is not in the pool went with an earlier pool */
 	int64_t pool_since;
 	struct failure *f;
-	unsigned rows, undone, uncommitted, removed, remade, orphans, folders;
+	bool other_boot; /* than the last one's */
+	unsigned rows, finished, undone, uncommitted, removed, remade, orphans,
+		folders;
 };
 
 /* "s-17" → 17; -1: a branch of somebody else. */
@@ -166,6 +170,18 @@ static int seal_again(struct work *w, const struct snapshot *snap)
 	return 0;
 }
 
+/* Sealed on disk, so all of it is there, and that may have been answered. */
+static int finish_commit(struct work *w, const struct snapshot *snap)
+{
+	int64_t size = 0, inodes = 0;
+
+	w->finished++;
+	w->rows++;
+	if (pool_usage(w->s->pool, snap->branch, &size, &inodes, w->f) < 0)
+		return -1;
+	return store_end_commit(w->s->store, snap->id, size, inodes, w->f);
+}
+
 static int fix_row(void *arg, const struct snapshot *snap)
 {
 	struct work *w = arg;
@@ -181,9 +197,17 @@ static int fix_row(void *arg, const struct snapshot *snap)
 		w->removed++;
 		return 0;
 	case STATE_PREPARING:
-		w->undone++;
-		return store_abandon(w->s->store, snap->id, w->f);
+		if (!w->other_boot) {
+			w->undone++;
+			return store_abandon(w->s->store, snap->id, w->f);
+		}
+		w->finished++;
+		if (store_end_create(w->s->store, snap->id, w->f) < 0)
+			return -1;
+		break;
 	case STATE_COMMITTING:
+		if (w->other_boot && e && e->sealed)
+			return finish_commit(w, snap);
 		w->uncommitted++;
 		if (store_cancel_commit(w->s->store, snap->id, w->f) < 0)
 			return -1;
@@ -250,7 +274,8 @@ static void report(const struct work *w)
 		log_event(LOG_ERROR, "more snapshots are lost", "count",
 			  log_fmt("%zu", w->lost.n - LOST_LINES), NULL);
 	log_event(LOG_INFO, "state reconciled", "snapshots",
-		  log_fmt("%u", w->rows), "commits_undone",
+		  log_fmt("%u", w->rows), "calls_finished",
+		  log_fmt("%u", w->finished), "commits_undone",
 		  log_fmt("%u", w->uncommitted), "creations_undone",
 		  log_fmt("%u", w->undone), "removals_to_finish",
 		  log_fmt("%u", w->removed), "branches_remade",
@@ -270,10 +295,40 @@ static int read_since(struct work *w)
 	return 0;
 }
 
+/* What the system calls this boot; "": it does not say. */
+static void read_boot(char *out, size_t size)
+{
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	if (!file || !fgets(out, (int)size, file))
+		*out = '\0';
+	if (file)
+		fclose(file);
+}
+
+/*
+ * In the same boot nothing that was written is lost, and a call whose end the
+ * row does not have was not answered.
+ */
+static int read_last_boot(struct work *w, const char *boot)
+{
+	cleanup_free char *last = NULL;
+
+	if (store_get_meta(w->s->store, "boot", &last, w->f) < 0)
+		return -1;
+	w->other_boot = !*boot || !last || !str_eq(last, boot);
+	return 0;
+}
+
 int snapshotter_reconcile(struct snapshotter *s, struct failure *f)
 {
 	struct work w = { .s = s, .f = f };
+	char boot[64];
 	int rc = read_since(&w);
+
+	read_boot(boot, sizeof(boot));
+	if (rc == 0)
+		rc = read_last_boot(&w, boot);
 
 	if (rc == 0)
 		rc = pool_walk(s->pool, add_branch, &w, f);
@@ -285,6 +340,8 @@ int snapshotter_reconcile(struct snapshotter *s, struct failure *f)
 		rc = drop_orphans(&w);
 	if (rc == 0)
 		rc = pool_walk_mountpoints(s->pool, drop_folder, &w, f);
+	if (rc == 0) /* and all that was done before it is on disk */
+		rc = store_set_meta(s->store, "boot", boot, f);
 	if (rc == 0) {
 		report(&w);
 		s->n_lost = w.lost.n;

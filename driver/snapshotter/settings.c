@@ -32,8 +32,6 @@ static void key_table(struct settings *s, struct conf_key out[KEYS_MAX])
 		{ SECTION, "pool_branches", CONF_UINT, &s->pool_branches,
 		  "65536", 16, DAXFS_MAX_BRANCHES,
 		  "snapshots that a new pool can hold" },
-		{ SECTION, "sync_commit", CONF_BOOL, &s->sync_commit, "yes", 0,
-		  0, "write a layer to disk before its commit is answered" },
 		{ SECTION, "workers", CONF_UINT, &s->workers, "8", 1, 64,
 		  "calls that run at once" },
 		{ SECTION, "max_connections", CONF_UINT, &s->max_connections,

@@ -19,7 +19,6 @@ struct settings {
 	enum log_format format;
 	uint64_t pool_size; /* 0: by the free space */
 	unsigned pool_branches;
-	bool sync_commit;
 	char *user; /* who else may connect; "": nobody */
 	unsigned workers, max_connections;
 	unsigned slow_call_ms;                /* 0: never */

@@ -127,6 +127,8 @@ int snapshotter_create(struct snapshotter *s, enum snapshot_kind kind,
 			 : failure_no_memory(f);
 	if (rc == 0)
 		rc = store_end_create(s->store, snap.id, f);
+	if (rc == 0)
+		rc = store_wait_durable(s->store, &snap, f);
 	if (rc < 0) {
 		free(steal_ptr(&out->source));
 		undo_create(s, snap.id, key);
@@ -177,11 +179,12 @@ static int seal(struct snapshotter *s, const struct snapshot *snap,
 
 	if (rc == 0)
 		rc = pool_usage(s->pool, snap->branch, &size, &inodes, f);
-	if (rc == 0 && s->sync_commit)
-		rc = pool_sync(s->pool, f);
 	if (rc < 0)
 		return pool_failed("snapshot", snap->name, f);
-	return store_end_commit(s->store, snap->id, size, inodes, f);
+	/* the branch is on disk: sealing it took it there */
+	rc = store_wait_durable(s->store, snap, f);
+	return rc < 0 ? rc
+		      : store_end_commit(s->store, snap->id, size, inodes, f);
 }
 
 int snapshotter_commit(struct snapshotter *s, const char *key, const char *name,

@@ -35,7 +35,6 @@ struct snapshotter {
 	struct reaper *reaper;
 	int64_t *lost; /* ids, ascending; fixed once the start has found them */
 	size_t n_lost;
-	bool sync_commit; /* a layer is on disk before Commit answers */
 };
 
 /* What containerd mounts: a bind of *source, which the caller frees. */

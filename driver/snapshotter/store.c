@@ -198,7 +198,15 @@ int store_begin_create(struct store *s, enum snapshot_kind kind,
 	}
 	snapshot_clear(&p);
 	json_object_put(clean);
+	if (rc == 0)
+		out->commit = wal_start(&s->wal);
 	return rc;
+}
+
+int store_wait_durable(struct store *s, const struct snapshot *snap,
+		       struct failure *f)
+{
+	return wal_wait(&s->wal, snap->commit, f);
 }
 
 static int set_state(struct store *s, bool durable, const char *sql, int64_t id,
@@ -213,8 +221,8 @@ static int set_state(struct store *s, bool durable, const char *sql, int64_t id,
 
 int store_end_create(struct store *s, int64_t id, struct failure *f)
 {
-	return set_state(s, true, "UPDATE snapshots SET state = 2 WHERE id = ?",
-			 id, f);
+	return set_state(s, false,
+			 "UPDATE snapshots SET state = 2 WHERE id = ?", id, f);
 }
 
 /* ---- snapshot.ref -------------------------------------------------------- */
@@ -335,6 +343,8 @@ int store_begin_commit(struct store *s, const char *key, const char *name,
 	}
 	if (rc < 0)
 		snapshot_clear(out);
+	else
+		out->commit = wal_start(&s->wal);
 	json_object_put(clean);
 	return rc;
 }
@@ -391,7 +401,7 @@ int store_end_commit(struct store *s, int64_t id, int64_t size, int64_t inodes,
 		     struct failure *f)
 {
 	cleanup_free char *chain = NULL;
-	int rc = txn_begin(s, true, f);
+	int rc = txn_begin(s, false, f);
 
 	if (rc < 0)
 		return rc;
@@ -409,7 +419,7 @@ int store_end_commit(struct store *s, int64_t id, int64_t size, int64_t inodes,
 
 int store_cancel_commit(struct store *s, int64_t id, struct failure *f)
 {
-	return set_state(s, false,
+	return set_state(s, true,
 			 "UPDATE snapshots SET state = 2, pending = NULL,"
 			 " pending_labels = NULL WHERE id = ? AND state = 3",
 			 id, f);
@@ -465,7 +475,7 @@ int64_t store_last_id(struct store *s, struct failure *f)
 
 int store_abandon(struct store *s, int64_t id, struct failure *f)
 {
-	return set_state(s, false,
+	return set_state(s, true,
 			 "UPDATE snapshots SET state = 4, name = NULL,"
 			 " pending = NULL WHERE id = ?",
 			 id, f);

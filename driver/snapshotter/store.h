@@ -6,10 +6,13 @@
  * change: the first leaves a state that says what is under way, the second
  * ends it. A row in such a state is finished or undone at the next start.
  *
- * Durability: WAL. The last transaction of an operation is synced, because
- * containerd's own database is, and a snapshot that it knows must not be gone
- * after a power cut. First transactions and removals are not: losing one is
- * repaired by reconciling. Syncing is wal.c's; calls at the same time share it.
+ * Durability: containerd's own database is synced, and a snapshot that it knows
+ * must not be gone after a power cut. The first transaction goes to disk while
+ * the pool works, and before the call is answered (store_wait_durable); the
+ * second may be lost. So after another boot a row that says what was under way
+ * may have been answered, and what it says is finished. Updates are synced, and
+ * what undoes a first transaction. Removals are not: what comes back is removed
+ * again. Syncing is wal.c's; calls at the same time share it.
  *
  * Locks: store->lock around every use of the writing connection, held for one
  * transaction only. Lists read on connections of their own (store->readers,
@@ -47,6 +50,7 @@ struct snapshot {
 	json_object *labels; /* strings to strings */
 	int64_t created_ns, updated_ns;
 	int64_t size, inodes; /* of a committed one */
+	uint64_t commit;      /* of a row that was begun: its transaction */
 };
 
 struct store;
@@ -77,6 +81,10 @@ int store_begin_create(struct store *s, enum snapshot_kind kind,
 		       const char *key, const char *parent, json_object *labels,
 		       struct snapshot *out, struct failure *f);
 int store_end_create(struct store *s, int64_t id, struct failure *f);
+
+/* Wait until what began with `snap` is on disk: before answering. */
+int store_wait_durable(struct store *s, const struct snapshot *snap,
+		       struct failure *f);
 
 /*
  * snapshot.ref: is `chain` here already, as a committed snapshot whose parent

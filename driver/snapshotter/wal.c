@@ -110,14 +110,15 @@ int wal_wait(struct wal *w, uint64_t commit, struct failure *f)
 			   "metadata: cannot write to disk: %s", log_err(-rc));
 }
 
-void wal_start(struct wal *w, uint64_t commit)
+uint64_t wal_start(struct wal *w)
 {
+	uint64_t commit;
+
 	pthread_mutex_lock(&w->lock);
-	if (commit > w->wanted) {
-		w->wanted = commit;
-		pthread_cond_broadcast(&w->change);
-	}
+	commit = w->wanted = w->committed;
+	pthread_cond_broadcast(&w->change);
 	pthread_mutex_unlock(&w->lock);
+	return commit;
 }
 
 uint64_t wal_committed(struct wal *w, sqlite3 *db)

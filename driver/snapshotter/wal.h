@@ -43,8 +43,8 @@ void wal_close(struct wal *w); /* what is not open is fine */
 /* The commit that `db` just made: its number. */
 uint64_t wal_committed(struct wal *w, sqlite3 *db);
 
-/* Have it on disk soon. */
-void wal_start(struct wal *w, uint64_t commit);
+/* Have all that is committed on disk soon; the last one's number. */
+uint64_t wal_start(struct wal *w);
 /* Wait until it is. */
 int wal_wait(struct wal *w, uint64_t commit, struct failure *f);
 

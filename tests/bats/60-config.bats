@@ -93,7 +93,7 @@ refused() { # DAEMON, TEXT OF THE FILE, MESSAGE
 		":2: workers = 65: must be from 1 to 64"
 	refused $p '[snapshotter]\nlog_level = loud\n' \
 		":2: log_level = loud: not error, warn, info or debug"
-	refused $p '[snapshotter]\nsync_commit\n' \
+	refused $p '[snapshotter]\nworkers\n' \
 		":2: neither [section] nor key = value"
 	refused daxfs-grpc '[grpc]\nstop_timeout = 0\n' \
 		":2: stop_timeout = 0: must be from 1 to 3600"

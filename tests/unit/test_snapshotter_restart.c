@@ -395,6 +395,54 @@ static void test_killed_commit(void **state)
 	check_counts(x, 5, 3);
 }
 
+/*
+ * The power may have taken the end of what was answered: creations are finished,
+ * and commits of branches that are sealed on disk.
+ */
+static void test_other_boot(void **state)
+{
+	struct fixture *x = *state;
+	struct snapshot snap;
+	char *source;
+
+	require_fuse();
+	restart(x);
+	make(x, KIND_ACTIVE, "c", "");
+	make(x, KIND_ACTIVE, "d", "");
+	OK(store_begin_create(x->s.store, KIND_ACTIVE, "a", "", NULL, &snap,
+			      &f));
+	snapshot_clear(&snap);
+	OK(store_begin_create(x->s.store, KIND_ACTIVE, "b", "", NULL, &snap,
+			      &f));
+	source = pool_mountpoint(x->s.pool, snap.id);
+	OK(pool_create(x->s.pool, snap.branch, NULL, source, false, &f));
+	put_file(source, "b");
+	free(source);
+	snapshot_clear(&snap);
+	OK(store_begin_commit(x->s.store, "c", "cc", NULL, &snap, &f));
+	snapshot_clear(&snap);
+	OK(store_begin_commit(x->s.store, "d", "cd", NULL, &snap, &f));
+	OK(pool_seal(x->s.pool, snap.branch, &f));
+	snapshot_clear(&snap);
+	OK(store_set_meta(x->s.store, "boot", "another", &f));
+	restart(x);
+	assert_true(known(x, "a", KIND_ACTIVE));
+	assert_false(shows(x, "a", "a"));
+	assert_true(shows(x, "b", "b"));
+	assert_true(known(x, "c", KIND_ACTIVE));
+	assert_true(shows(x, "c", "c"));
+	assert_true(known(x, "cd", KIND_COMMITTED));
+	assert_false(known(x, "d", KIND_ACTIVE));
+	assert_true(has_file(make(x, KIND_VIEW, "vd", "cd"), "d"));
+	/* once: the next start is of this boot */
+	OK(store_begin_create(x->s.store, KIND_ACTIVE, "e", "", NULL, &snap,
+			      &f));
+	snapshot_clear(&snap);
+	restart(x);
+	assert_false(known(x, "e", KIND_ACTIVE));
+	check_counts(x, 5, 4);
+}
+
 /* A commit that failed for good leaves the snapshot as it was. */
 static void test_failed_commit(void **state)
 {
@@ -723,13 +771,21 @@ static void test_killed_anywhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_life),          T(test_clean_restart),
-		T(test_killed_create), T(test_killed_commit),
-		T(test_failed_commit), T(test_unwritable),
-		T(test_killed_remove), T(test_leftovers),
-		T(test_lost_mount),    T(test_killed_fuse),
-		T(test_ending_fuse),   T(test_lost_branch),
-		T(test_shared_branch), T(test_killed_anywhere),
+		T(test_life),
+		T(test_clean_restart),
+		T(test_killed_create),
+		T(test_killed_commit),
+		T(test_other_boot),
+		T(test_failed_commit),
+		T(test_unwritable),
+		T(test_killed_remove),
+		T(test_leftovers),
+		T(test_lost_mount),
+		T(test_killed_fuse),
+		T(test_ending_fuse),
+		T(test_lost_branch),
+		T(test_shared_branch),
+		T(test_killed_anywhere),
 	};
 
 	log_init("test_snapshotter_restart", LOG_ERROR, LOG_TEXT);

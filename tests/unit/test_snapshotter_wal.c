@@ -140,6 +140,25 @@ static void make(struct store *s, const char *key, struct snapshot *snap)
 					    &f),
 			 0);
 	assert_int_equal(store_end_create(s, snap->id, &f), 0);
+	assert_int_equal(store_wait_durable(s, snap, &f), 0);
+}
+
+static int count_one(void *arg, const struct snapshot *snap)
+{
+	(void)snap;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* Rows in either state. */
+static unsigned rows(struct store *s, enum snapshot_state a,
+		     enum snapshot_state b)
+{
+	unsigned n = 0;
+
+	assert_int_equal(store_walk(s, a, false, count_one, &n, &f), 0);
+	assert_int_equal(store_walk(s, b, false, count_one, &n, &f), 0);
+	return n;
 }
 
 static void test_answered_is_on_disk(void **state)
@@ -160,6 +179,8 @@ static void test_answered_is_on_disk(void **state)
 			 0);
 	snapshot_clear(&snap);
 	s = open_copy();
+	assert_int_equal(rows(s, STATE_PREPARING, STATE_READY), 2);
+	/* what came before a synced one is on disk with it */
 	assert_int_equal(store_get(s, "one", &snap, &f), 0);
 	snapshot_clear(&snap);
 	assert_int_equal(store_get(s, "two", &snap, &f), 0);
@@ -181,13 +202,34 @@ static void test_commit_is_on_disk(void **state)
 	assert_int_equal(store_begin_commit(x->store, "key", "name", NULL,
 					    &snap, &f),
 			 0);
-	assert_int_equal(store_end_commit(x->store, snap.id, 5, 6, &f), 0);
-	snapshot_clear(&snap);
+	assert_int_equal(store_wait_durable(x->store, &snap, &f), 0);
 	s = open_copy();
+	assert_int_equal(rows(s, STATE_COMMITTING, STATE_REMOVING), 1);
+	/* the next start finishes it */
+	assert_int_equal(store_end_commit(s, snap.id, 5, 6, &f), 0);
+	snapshot_clear(&snap);
 	assert_int_equal(store_get(s, "name", &snap, &f), 0);
 	assert_int_equal(snap.kind, KIND_COMMITTED);
 	assert_int_equal(snap.size, 5);
 	snapshot_clear(&snap);
+	close_copy(s);
+}
+
+/* A failed call is not finished by the next start either. */
+static void test_undone_is_on_disk(void **state)
+{
+	struct fixture *x = *state;
+	struct snapshot snap;
+	struct store *s;
+
+	keep_copies(x);
+	assert_int_equal(store_begin_create(x->store, KIND_ACTIVE, "key", "",
+					    NULL, &snap, &f),
+			 0);
+	assert_int_equal(store_abandon(x->store, snap.id, &f), 0);
+	snapshot_clear(&snap);
+	s = open_copy();
+	assert_int_equal(rows(s, STATE_PREPARING, STATE_READY), 0);
 	close_copy(s);
 }
 
@@ -304,6 +346,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_answered_is_on_disk),
 		T(test_commit_is_on_disk),
+		T(test_undone_is_on_disk),
 		T(test_syncs_are_shared),
 		T(test_removal_waits_for_no_disk),
 		T(test_disk_error),
