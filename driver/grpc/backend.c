@@ -49,7 +49,7 @@ int grpc_backend_fd(const struct grpc_backend *b)
 
 /* ---- Beginning and ending a call ----------------------------------------- */
 
-/* Signals are for the main thread alone. */
+/* Signals are for the main thread alone, but for a denied system call's. */
 static int start_thread(pthread_t *thread, void *(*main)(void *), void *arg)
 {
 	pthread_attr_t attr;
@@ -60,6 +60,7 @@ static int start_thread(pthread_t *thread, void *(*main)(void *), void *arg)
 	if (rc)
 		return -rc;
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = pthread_attr_setstacksize(&attr, STACK_SIZE);
 	if (!rc)

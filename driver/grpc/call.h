@@ -17,6 +17,7 @@ struct grpc_conn {
 	struct grpc_budget *budget;
 	struct grpc_call *calls;
 	int64_t born_ms, now, due;
+	int64_t drain_ms;   /* draining: since when without calls, at least */
 	const uint8_t *out; /* nghttp2's, not sent yet */
 	size_t out_len;
 	int fatal;    /* -errno: the session cannot go on */

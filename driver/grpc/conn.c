@@ -271,6 +271,19 @@ bool grpc_conn_idle(const struct grpc_conn *c)
 	return !c->calls;
 }
 
+/* A client that was asked to go has had its time since, or its last call. */
+static void expire_idle(struct grpc_conn *c, int64_t now_ms)
+{
+	int64_t end = c->drain_ms + GRPC_LEAVE_TIMEOUT_MS;
+
+	if (c->calls)
+		c->drain_ms = end = now_ms;
+	else if (end <= now_ms)
+		c->fatal = -ETIMEDOUT;
+	if (end < c->due)
+		c->due = end > now_ms ? end : now_ms + GRPC_LEAVE_TIMEOUT_MS;
+}
+
 int64_t grpc_conn_expire(struct grpc_conn *c, int64_t now_ms)
 {
 	struct grpc_call *call;
@@ -282,6 +295,8 @@ int64_t grpc_conn_expire(struct grpc_conn *c, int64_t now_ms)
 		if (c->due <= now_ms)
 			c->fatal = -EPROTO;
 	}
+	if (c->draining)
+		expire_idle(c, now_ms);
 	for (call = c->calls; call; call = call->next) {
 		int64_t t = grpc_call_expire(call, now_ms);
 
@@ -296,13 +311,16 @@ int64_t grpc_conn_due(const struct grpc_conn *c)
 	return c->due;
 }
 
-void grpc_conn_shutdown(struct grpc_conn *c)
+void grpc_conn_shutdown(struct grpc_conn *c, int64_t now_ms)
 {
 	int rc;
 
 	if (c->draining)
 		return;
 	c->draining = true;
+	c->now = c->drain_ms = now_ms;
+	if (c->due > now_ms + GRPC_LEAVE_TIMEOUT_MS)
+		c->due = now_ms + GRPC_LEAVE_TIMEOUT_MS;
 	if (!c->greeted) /* not a client yet: nothing to wait for */
 		rc = nghttp2_session_terminate_session(c->session,
 						       NGHTTP2_NO_ERROR);

@@ -21,6 +21,7 @@
 #define GRPC_HELLO_TIMEOUT_MS 10000   /* from connecting to HTTP/2's preface */
 #define GRPC_REQUEST_TIMEOUT_MS 60000 /* from its headers to its end */
 #define GRPC_STALL_TIMEOUT_MS 30000   /* a client that takes nothing */
+#define GRPC_LEAVE_TIMEOUT_MS 5000    /* one without calls, asked to go */
 
 struct grpc_conn;
 struct grpc_call;
@@ -83,7 +84,7 @@ int64_t grpc_conn_expire(struct grpc_conn *c, int64_t now_ms);
 int64_t grpc_conn_due(const struct grpc_conn *c);
 
 /* Take no new calls; grpc_conn_done() once the running ones are answered. */
-void grpc_conn_shutdown(struct grpc_conn *c);
+void grpc_conn_shutdown(struct grpc_conn *c, int64_t now_ms);
 
 /* ---- Calls --------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 /* daxfs-grpc: containerd's snapshot service in front of daxfs-snapshotter. */
 #include <signal.h>
 
+#include "confine_grpc.h"
 #include "driver/common/log.h"
 #include "driver/common/opts.h"
 #include "driver/common/util.h"
@@ -42,6 +43,8 @@ int main(int argc, char **argv)
 	o.wait_ms = (int64_t)s.wait_timeout * 1000;
 	o.stop_ms = (int64_t)s.stop_timeout * 1000;
 	o.slow_call_ms = s.slow_call_ms;
+	o.confine = grpc_confine;
+	o.arg = s.user;
 	rc = grpc_server_run(&o);
 	grpc_settings_free(&s);
 	return rc ? DAXFS_EXIT_FAIL : DAXFS_EXIT_OK;

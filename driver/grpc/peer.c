@@ -11,7 +11,8 @@
 
 #define IN_SIZE (32u << 10)
 #define OUT_SIZE (32u << 10)
-#define ROUNDS 8 /* reads and writes before others have their turn */
+#define ROUNDS 8     /* reads and writes before others have their turn */
+#define IDLE_MS 1000 /* without a call: may be asked to leave */
 
 struct peer {
 	struct peer *prev, *next;
@@ -22,6 +23,8 @@ struct peer {
 	struct grpc_conn *conn;
 	bool touched;
 	int64_t progress_ms; /* when the socket last took bytes */
+	int64_t heard_ms;    /* when it last gave some */
+	bool leaving;        /* was asked to */
 	size_t out_start, out_len;
 	uint8_t out[OUT_SIZE];
 };
@@ -107,7 +110,7 @@ void peers_add(struct peers *p, int fd, int64_t now)
 		peer->all = p;
 		peer->fd = fd;
 		peer->events = EPOLLIN;
-		peer->progress_ms = now;
+		peer->progress_ms = peer->heard_ms = now;
 		peer->touched = true; /* our SETTINGS */
 		peer->handler = (struct grpc_handler){
 			.arg = peer,
@@ -212,6 +215,7 @@ static int read_in(struct peer *peer, int64_t now)
 			return errno == EAGAIN ? 0 : -errno;
 		if (n == 0)
 			return -ECONNRESET;
+		peer->heard_ms = now;
 		rc = grpc_conn_recv(peer->conn, now, buf, (size_t)n);
 		if ((size_t)n < sizeof(buf))
 			break;
@@ -284,14 +288,34 @@ int64_t peers_expire(struct peers *p, int64_t now)
 	return due;
 }
 
+static void ask_to_leave(struct peer *peer, int64_t now)
+{
+	peer->leaving = true;
+	grpc_conn_shutdown(peer->conn, now);
+	peer_flush(peer, now);
+}
+
+bool peers_make_room(struct peers *p, int64_t now)
+{
+	struct peer *peer, *quietest = NULL;
+
+	for (peer = p->live; peer; peer = peer->next)
+		if (!peer->leaving && grpc_conn_idle(peer->conn) &&
+		    peer->heard_ms + IDLE_MS <= now &&
+		    (!quietest || peer->heard_ms < quietest->heard_ms))
+			quietest = peer;
+	if (quietest)
+		ask_to_leave(quietest, now);
+	return quietest;
+}
+
 void peers_shutdown(struct peers *p, int64_t now)
 {
 	struct peer *peer, *next;
 
 	for (peer = p->live; peer; peer = next) {
 		next = peer->next;
-		grpc_conn_shutdown(peer->conn);
-		peer_flush(peer, now);
+		ask_to_leave(peer, now);
 	}
 }
 

@@ -35,6 +35,12 @@ void peers_flush(struct peers *p, int64_t now);
 /* End what ran out of time. Returns when to call again, INT64_MAX: never. */
 int64_t peers_expire(struct peers *p, int64_t now);
 
+/*
+ * Ask the one that has been silent and without calls the longest to leave;
+ * clients of gRPC come back when they need us. False: none is idle.
+ */
+bool peers_make_room(struct peers *p, int64_t now);
+
 void peers_shutdown(struct peers *p, int64_t now);
 /* Free those closed since; events of theirs must not come any more. */
 void peers_reap(struct peers *p);

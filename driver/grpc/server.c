@@ -6,7 +6,6 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include "backend.h"
 #include "driver/common/activation.h"
@@ -24,7 +23,6 @@ struct server {
 	struct grpc_budget budget;
 	struct grpc_backend *backend;
 	int epoll, listener, signals;
-	struct stat bound; /* the socket file that is ours; st_ino 0: none */
 	struct peers peers;
 	int64_t accept_at;   /* not before; 0: any time */
 	int64_t alive_at;    /* the watchdog waits for us then */
@@ -71,8 +69,6 @@ static int open_listener(struct server *s)
 	if (rc < 0)
 		return fail("cannot listen", path, -rc);
 	s->listener = rc;
-	if (lstat(path, &s->bound) < 0)
-		return fail("cannot stat the new socket", path, errno);
 	return 0;
 }
 
@@ -107,23 +103,17 @@ static int server_open(struct server *s)
 	if (rc < 0)
 		return fail("cannot start", s->o->address, -rc);
 	peers_init(&s->peers, s->epoll, s->backend, &s->budget);
-	if (open_listener(s))
+	if (open_listener(s) || (s->o->confine && s->o->confine(s->o->arg)))
 		return -1;
 	rc = watch(s, s->listener, &s->listener);
 	return rc < 0 ? fail("cannot watch", s->o->address, -rc) : 0;
 }
 
-/* A successor may have put its own socket there. */
+/* Its file stays: a successor replaces a socket that nobody serves. */
 static void close_listener(struct server *s)
 {
-	struct stat st;
-
-	if (s->listener < 0)
-		return;
-	close(steal_fd(&s->listener));
-	if (s->bound.st_ino && lstat(s->o->address, &st) == 0 &&
-	    st.st_ino == s->bound.st_ino && st.st_dev == s->bound.st_dev)
-		unlink(s->o->address);
+	util_close_fd(&s->listener);
+	s->listener = -1;
 }
 
 static void server_close(struct server *s)
@@ -156,6 +146,15 @@ static void resume_accept(struct server *s, int64_t now)
 		s->accept_at = 0;
 }
 
+/* Idle connections make way for new ones. */
+static bool has_room(struct server *s, int64_t now)
+{
+	return s->peers.count < GRPC_CONNECTIONS_MAX ||
+	       (peers_make_room(&s->peers, now) &&
+		s->peers.count <
+			GRPC_CONNECTIONS_MAX + GRPC_CONNECTIONS_LEAVING);
+}
+
 static void accept_peer(struct server *s, int64_t now)
 {
 	/* cppcheck-suppress nullPointer */
@@ -167,7 +166,7 @@ static void accept_peer(struct server *s, int64_t now)
 			pause_accept(s, errno, now);
 		return;
 	}
-	if (s->peers.count >= GRPC_CONNECTIONS_MAX) {
+	if (!has_room(s, now)) {
 		if (!s->full)
 			log_event(LOG_WARN,
 				  "too many connections, refusing more",

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #define GRPC_CONNECTIONS_MAX 64u
+#define GRPC_CONNECTIONS_LEAVING 16u       /* more, while idle ones leave */
 #define GRPC_REQUEST_BYTES_MAX (64u << 20) /* held for all calls together */
 
 struct grpc_server_options {
@@ -15,6 +16,9 @@ struct grpc_server_options {
 	int64_t wait_ms;         /* for a snapshotter that is away */
 	int64_t stop_ms;         /* for running calls after SIGTERM */
 	unsigned slow_call_ms;   /* those are logged; 0: none */
+	/* Once all is open, before the first client is heard; 0, or -1. */
+	int (*confine)(const char *arg);
+	const char *arg;
 };
 
 /*

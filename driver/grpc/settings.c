@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "confine_grpc.h"
 #include "driver/common/conf.h"
 #include "driver/common/opts.h"
 #include "driver/common/util.h"
@@ -20,6 +21,8 @@ static void key_table(struct grpc_settings *s, struct conf_key out[KEYS_MAX])
 		  "/run/daxfs/grpc.sock", 0, 0, "the socket to serve on" },
 		{ SECTION, "state", CONF_STR, &s->state, "/run/daxfs", 0, 0,
 		  "the snapshotter's, where its socket is" },
+		{ SECTION, "user", CONF_STR, &s->user, GRPC_USER, 0, 0,
+		  "who to become when started as root; empty: stay root" },
 		{ SECTION, "wait_timeout", CONF_UINT, &s->wait_timeout, "15", 0,
 		  3600, "seconds that calls wait for a snapshotter" },
 		{ SECTION, "stop_timeout", CONF_UINT, &s->stop_timeout, "10", 1,

@@ -8,6 +8,7 @@
 struct grpc_settings {
 	char *address; /* the socket to serve on */
 	char *state;   /* of the snapshotter: where its socket is */
+	char *user;    /* to become; "": stay who we are */
 	unsigned wait_timeout, stop_timeout; /* seconds */
 	unsigned slow_call_ms;               /* 0: never */
 	enum log_level level;

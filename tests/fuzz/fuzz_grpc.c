@@ -119,7 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			answer(grpc_call_method(s.held[i]), s.held[i]);
 	memset(s.held, 0, sizeof(s.held));
 	if (size % 2)
-		grpc_conn_shutdown(c);
+		grpc_conn_shutdown(c, 5);
 	send_all(c, 5);
 	grpc_conn_expire(c, 100000);
 	send_all(c, 100000);

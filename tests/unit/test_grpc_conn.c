@@ -424,6 +424,90 @@ static void slow_client(void **state)
 	assert_true(grpc_conn_idle(f->c.conn));
 }
 
+static void set_window(struct fixture *f, uint32_t size)
+{
+	const nghttp2_settings_entry e = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
+					   size };
+
+	assert_int_equal(nghttp2_submit_settings(f->c.session, 0, &e, 1), 0);
+	client_pump(&f->c);
+}
+
+/* A stream's window of one byte, which the client opens byte by byte. */
+static void smallest_window(void **state)
+{
+	struct fixture *f = *state;
+
+	set_window(f, 1);
+	submit(f, hold, small, sizeof(small));
+	send_batch(f, 500, 9);
+	grpc_call_finish(f->held, NULL);
+	client_pump(&f->c);
+	assert_true(f->call.closed);
+	assert_int_equal(f->call.len, 505);
+	assert_string_equal(f->call.status, "0");
+}
+
+/* Windows that change while data wait for them. */
+static void windows_change(void **state)
+{
+	struct fixture *f = *state;
+
+	set_window(f, 0);
+	submit(f, hold, small, sizeof(small));
+	f->c.no_window = true;
+	send_batch(f, 40000, 9);
+	client_pump(&f->c);
+	assert_int_equal(f->call.len, 0);
+	assert_int_equal(f->call.headers, 1);
+	set_window(f, 1000);
+	assert_int_equal(f->call.len, 1000);
+	set_window(f, 10); /* less than was used of it: below zero */
+	set_window(f, 1500);
+	assert_int_equal(f->call.len, 1500);
+	nghttp2_submit_window_update(f->c.session, 0, f->call.stream, 500);
+	client_pump(&f->c);
+	assert_int_equal(f->call.len, 2000);
+	set_window(f, 65535);
+	assert_int_equal(f->call.len, 40005);
+	grpc_call_finish(f->held, NULL);
+	client_pump(&f->c);
+	assert_string_equal(f->call.status, "0");
+}
+
+/* One call's closed window does not stop the connection's other calls. */
+static void windows_of_others(void **state)
+{
+	struct fixture *f = *state;
+	struct client_call first = { 0 };
+
+	set_window(f, 100);
+	f->c.no_window = true;
+	submit(f, hold, small, sizeof(small));
+	send_batch(f, 5000, 9);
+	client_pump(&f->c);
+	first = f->call;
+	nghttp2_session_set_stream_user_data(f->c.session, first.stream,
+					     &first);
+	assert_int_equal(first.len, 100);
+	submit(f, echo, small, sizeof(small));
+	assert_echoed(f, small, sizeof(small));
+	client_call_release(&first);
+}
+
+/* 1 MiB of request against our window. */
+static void request_beyond_the_window(void **state)
+{
+	struct fixture *f = *state;
+	size_t total;
+	uint8_t *body = client_message(1 << 20, 'w', &total);
+
+	f->c.chunk = 1000;
+	submit(f, echo, body, total);
+	assert_echoed(f, body, total);
+	free(body);
+}
+
 static void cancelled_by_the_client(void **state)
 {
 	struct fixture *f = *state;
@@ -598,6 +682,52 @@ static void oversized_frame(void **state)
 	assert_true(grpc_conn_done(f->c.conn));
 }
 
+static void ping_is_answered(void **state)
+{
+	static const uint8_t ping[17] = { 0,   0,   8,   6,   0,   0,
+					  0,   0,   0,   'p', 'i', 'n',
+					  'g', 'p', 'o', 'n', 'g' };
+	struct fixture *f = *state;
+	uint8_t out[64];
+
+	client_pump(&f->c);
+	assert_int_equal(grpc_conn_recv(f->c.conn, f->c.now, ping,
+					sizeof(ping)),
+			 0);
+	assert_int_equal(grpc_conn_send(f->c.conn, f->c.now, out, sizeof(out)),
+			 sizeof(ping));
+	assert_int_equal(out[3], 6);
+	assert_int_equal(out[4], 1); /* ACK */
+	assert_memory_equal(out + 9, ping + 9, 8);
+}
+
+/* More calls at once than we offered. */
+static void too_many_streams(void **state)
+{
+	struct fixture *f = *state;
+	struct client_call calls[GRPC_STREAMS_MAX];
+	const struct client_request r = { .path = echo,
+					  .body = small,
+					  .body_len = 3, /* not all of it */
+					  .keep_open = true };
+	size_t i;
+
+	client_pump(&f->c);
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		client_submit(&f->c, &r, &calls[i]);
+	client_pump(&f->c);
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		assert_false(calls[i].closed);
+	assert_int_equal(nghttp2_session_get_remote_settings(
+				 f->c.session,
+				 NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS),
+			 GRPC_STREAMS_MAX);
+	nghttp2_submit_rst_stream(f->c.session, 0, calls[0].stream,
+				  NGHTTP2_CANCEL);
+	submit(f, echo, small, sizeof(small)); /* there is room again */
+	assert_echoed(f, small, sizeof(small));
+}
+
 static void ping_flood(void **state)
 {
 	static const uint8_t ping[17] = { 0, 0, 8, 6 };
@@ -619,7 +749,7 @@ static void graceful_stop(void **state)
 					  .body_len = sizeof(small) };
 
 	submit(f, hold, small, sizeof(small));
-	grpc_conn_shutdown(f->c.conn);
+	grpc_conn_shutdown(f->c.conn, f->c.now);
 	client_pump(&f->c);
 	assert_true(f->c.goaway);
 	assert_false(grpc_conn_done(f->c.conn));
@@ -635,12 +765,38 @@ static void graceful_stop(void **state)
 	assert_int_equal(f->started, 1);
 }
 
+/* A client that does not go is let go, but not in the middle of a call. */
+static void asked_to_leave(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t out[4096];
+	int64_t t;
+
+	submit(f, hold, small, sizeof(small));
+	t = f->c.now;
+	grpc_conn_shutdown(f->c.conn, t);
+	t += 10 * GRPC_LEAVE_TIMEOUT_MS;
+	assert_true(grpc_conn_expire(f->c.conn, t) > t);
+	assert_false(grpc_conn_done(f->c.conn));
+	grpc_call_finish(f->held, NULL);
+	/* what it sends is not read, so nothing comes back */
+	while (grpc_conn_send(f->c.conn, t, out, sizeof(out)) > 0)
+		;
+	assert_true(grpc_conn_idle(f->c.conn));
+	assert_int_equal(grpc_conn_expire(f->c.conn, t + 1),
+			 t + GRPC_LEAVE_TIMEOUT_MS);
+	assert_false(grpc_conn_done(f->c.conn));
+	t += GRPC_LEAVE_TIMEOUT_MS;
+	grpc_conn_expire(f->c.conn, t);
+	assert_true(grpc_conn_done(f->c.conn));
+}
+
 static void stop_before_hello(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t buf[256];
 
-	grpc_conn_shutdown(f->c.conn);
+	grpc_conn_shutdown(f->c.conn, f->c.now);
 	assert_true(grpc_conn_send(f->c.conn, 0, buf, sizeof(buf)) > 0);
 	assert_true(grpc_conn_done(f->c.conn));
 }
@@ -734,6 +890,10 @@ int main(void)
 		T(stream_in_batches),
 		T(stream_that_fails_late),
 		T(slow_client),
+		T(smallest_window),
+		T(windows_change),
+		T(windows_of_others),
+		T(request_beyond_the_window),
 		T(cancelled_by_the_client),
 		T(cancelled_in_the_request),
 		T(connection_lost),
@@ -745,8 +905,11 @@ int main(void)
 		T(client_that_says_nothing),
 		T(not_http2),
 		T(oversized_frame),
+		T(ping_is_answered),
+		T(too_many_streams),
 		T(ping_flood),
 		T(graceful_stop),
+		T(asked_to_leave),
 		T(stop_before_hello),
 		T(damaged_bytes),
 	};
