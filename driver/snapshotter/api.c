@@ -225,7 +225,10 @@ static json_object *info_json(const struct snapshot *snap)
 	    add_string(o, "kind", snapshot_kind_name(snap->kind)) &&
 	    add(o, "created_ns", json_object_new_int64(snap->created_ns)) &&
 	    add(o, "updated_ns", json_object_new_int64(snap->updated_ns)) &&
-	    add(o, "labels", json_object_get(snap->labels)))
+	    add(o, "labels", json_object_get(snap->labels)) &&
+	    (snap->kind != KIND_COMMITTED ||
+	     (add(o, "size", json_object_new_int64(snap->size)) &&
+	      add(o, "inodes", json_object_new_int64(snap->inodes)))))
 		return o;
 	json_object_put(o);
 	return NULL;

@@ -11,6 +11,7 @@
 #include "../common/opts.h"
 #include "../common/util.h"
 #include "api.h"
+#include "monitor.h"
 #include "settings.h"
 #include "supervise.h"
 
@@ -27,7 +28,8 @@ struct daemon {
 	int root_lock, state_lock;
 	uid_t user; /* beside root; -1: none */
 	struct snapshotter snap;
-	struct varlink_interface iface;
+	struct monitor monitor;
+	struct varlink_interface snapshots, monitoring;
 	struct varlink_server *server;
 	char *socket;
 	struct supervisor *supervisor;
@@ -164,7 +166,7 @@ static int find_user(const char *name, uid_t *out, struct failure *f)
 
 static int open_server(struct daemon *d, struct failure *f)
 {
-	static const struct varlink_interface *interfaces[1];
+	static const struct varlink_interface *interfaces[2];
 	const char *path = d->socket =
 		str_printf("%s/daxfs.sock", d->set.state);
 	struct varlink_server_options o = {
@@ -177,19 +179,22 @@ static int open_server(struct daemon *d, struct failure *f)
 		.socket_mode = 0660,
 		.allow_uid = d->user,
 		.slow_call_ms = d->set.slow_call_ms,
+		.observe = monitor_observe,
 	};
 	char why[512];
 	int rc;
 
 	if (!path)
 		return failure_no_memory(f);
-	snapshots_interface(&d->snap, &d->iface);
-	interfaces[0] = &d->iface;
+	snapshots_interface(&d->snap, &d->snapshots);
+	monitor_interface(&d->monitor, &d->monitoring);
+	interfaces[0] = &d->snapshots;
+	interfaces[1] = &d->monitoring;
 	o.listen_fd = activation_socket(path, why, sizeof(why));
 	if (o.listen_fd < 0)
 		return failure_set(f, FAILURE_INVALID_ARGUMENT, -o.listen_fd,
 				   "%s", why);
-	rc = varlink_server_new(path, interfaces, 1, &o, &d->server);
+	rc = varlink_server_new(path, interfaces, 2, &o, &d->server);
 	if (rc == -EADDRINUSE)
 		return failure_set(f, FAILURE_UNKNOWN, -rc,
 				   "another process answers on %s", path);
@@ -202,6 +207,7 @@ static int open_server(struct daemon *d, struct failure *f)
 
 static int start(struct daemon *d, struct failure *f)
 {
+	monitor_init(&d->monitor, &d->snap, d->set.root, d->set.state);
 	if (lock_folder(d->set.root, &d->root_lock, f) < 0 ||
 	    lock_folder(d->set.state, &d->state_lock, f) < 0 ||
 	    find_user(d->set.user, &d->user, f) < 0 || open_store(d, f) < 0 ||
@@ -220,6 +226,7 @@ static void stop(struct daemon *d)
 {
 	supervise_stop(d->supervisor);
 	varlink_server_free(d->server);
+	monitor_destroy(&d->monitor);
 	reaper_stop(d->snap.reaper);
 	snapshotter_free_lost(&d->snap);
 	pool_close(d->snap.pool);

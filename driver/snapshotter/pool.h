@@ -12,6 +12,7 @@
 #ifndef DAXFS_POOL_H
 #define DAXFS_POOL_H
 
+#include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -94,6 +95,15 @@ struct pool_branch {
 /* All branches, parents before children. fn: nonzero ends it, is returned. */
 int pool_walk(struct pool *p, int (*fn)(void *arg, const struct pool_branch *b),
 	      void *arg, struct failure *f);
+
+/*
+ * GetStats of daxfs-fuse, answered within `timeout_ms` or not at all; it is not
+ * started for this. *reply is the caller's. Unavailable.
+ */
+int pool_stats(struct pool *p, bool mounts, int timeout_ms, json_object **reply,
+	       struct failure *f);
+/* The region's path. */
+const char *pool_region(const struct pool *p);
 
 /* All folders under the mount folder, by snapshot id (-1: not of ours). */
 int pool_walk_mountpoints(struct pool *p,

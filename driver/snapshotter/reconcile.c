@@ -344,6 +344,15 @@ int snapshotter_reconcile(struct snapshotter *s, struct failure *f)
 		rc = store_set_meta(s->store, "boot", boot, f);
 	if (rc == 0) {
 		report(&w);
+		s->reconciled = (struct reconciled){
+			.snapshots = w.rows,
+			.commits_undone = w.uncommitted,
+			.creations_undone = w.undone,
+			.removals_to_finish = w.removed,
+			.branches_remade = w.remade,
+			.branches_dropped = w.orphans,
+			.mountpoints_removed = w.folders,
+		};
 		s->n_lost = w.lost.n;
 		s->lost = steal_ptr(&w.lost.id);
 	}

@@ -29,12 +29,20 @@
 
 struct reaper;
 
+/* What the start found and did. */
+struct reconciled {
+	unsigned snapshots, commits_undone, creations_undone;
+	unsigned removals_to_finish, branches_remade, branches_dropped;
+	unsigned mountpoints_removed;
+};
+
 struct snapshotter {
 	struct store *store;
 	struct pool *pool;
 	struct reaper *reaper;
 	int64_t *lost; /* ids, ascending; fixed once the start has found them */
 	size_t n_lost;
+	struct reconciled reconciled; /* the same */
 };
 
 /* What containerd mounts: a bind of *source, which the caller frees. */

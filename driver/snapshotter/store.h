@@ -154,4 +154,27 @@ int store_list(struct store *s, const struct filter *filter, store_walk_fn fn,
 int store_walk(struct store *s, enum snapshot_state state, bool descending,
 	       store_walk_fn fn, void *arg, struct failure *f);
 
+/*
+ * ---- store_monitor.c: on reading connections, beside all calls --------------
+ */
+
+struct store_counts {
+	int64_t ready[KIND_COMMITTED + 1]; /* by kind */
+	int64_t preparing, committing, removing;
+};
+
+int store_counts(struct store *s, struct store_counts *out, struct failure *f);
+
+/* How many of these ids are snapshots that nobody has removed; -1. */
+int64_t store_count_named(struct store *s, const int64_t *ids, size_t n,
+			  struct failure *f);
+
+/*
+ * keys[i] becomes the key or name of a snapshot on branches[i], allocated, or
+ * NULL where there is none. After a failure too the caller frees all `n`, which
+ * begin as NULL.
+ */
+int store_find_keys(struct store *s, const char *const *branches, size_t n,
+		    char **keys, struct failure *f);
+
 #endif

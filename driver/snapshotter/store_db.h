@@ -35,6 +35,10 @@ struct store {
 int db_open(const char *path, bool writing, sqlite3 **out, struct failure *f);
 void db_close(sqlite3 *db); /* and its statements; NULL is fine */
 
+/* A connection for reading, which delays no writer and is delayed by none. */
+int store_reader_get(struct store *s, sqlite3 **out, struct failure *f);
+void store_reader_put(struct store *s, sqlite3 *db);
+
 /* What SQLite says of `db`, as a failure. */
 int db_failure(sqlite3 *db, const char *doing, struct failure *f);
 

@@ -61,7 +61,7 @@ int store_update(struct store *s, const char *name, json_object *labels,
 
 /* ---- Lists --------------------------------------------------------------- */
 
-static int reader_get(struct store *s, sqlite3 **out, struct failure *f)
+int store_reader_get(struct store *s, sqlite3 **out, struct failure *f)
 {
 	*out = NULL;
 	pthread_mutex_lock(&s->readers_lock);
@@ -71,7 +71,7 @@ static int reader_get(struct store *s, sqlite3 **out, struct failure *f)
 	return *out ? 0 : db_open(s->path, false, out, f);
 }
 
-static void reader_put(struct store *s, sqlite3 *db)
+void store_reader_put(struct store *s, sqlite3 *db)
 {
 	pthread_mutex_lock(&s->readers_lock);
 	if (s->n_readers < READERS_KEPT) {
@@ -110,7 +110,7 @@ int store_list(struct store *s, const struct filter *filter, store_walk_fn fn,
 	sqlite3 *db;
 	int step, rc;
 
-	if (reader_get(s, &db, f) < 0)
+	if (store_reader_get(s, &db, f) < 0)
 		return -1;
 	rc = db_prepare(db, f, &st,
 			"SELECT " SNAPSHOT_COLUMNS SNAPSHOT_FROM
@@ -134,7 +134,7 @@ int store_list(struct store *s, const struct filter *filter, store_walk_fn fn,
 		}
 	}
 	db_done(st);
-	reader_put(s, db);
+	store_reader_put(s, db);
 	return rc;
 }
 
