@@ -19,7 +19,7 @@ finish() {
 stats() { # [PARAMETERS]
 	local sockets=("$DAXFS_STATE"/fuse/*.sock)
 
-	run_x "$REPO/tests/tools/vcall" "${sockets[0]}" \
+	run_x "$REPO/tests/tools/varlink-call" "${sockets[0]}" \
 		io.daxfs.Branches.GetStats "$@"
 }
 
@@ -78,8 +78,8 @@ stats() { # [PARAMETERS]
 	for i in {1..300}; do
 		calls+=(io.daxfs.Branches.Create "{\"name\": \"n$i\"}")
 	done
-	"$REPO/tests/tools/vcall" "$DAXFS_STATE"/fuse/*.sock "${calls[@]}" >/dev/null
-	run_x "$REPO/tests/tools/vcall" --more "$DAXFS_STATE"/fuse/*.sock \
+	"$REPO/tests/tools/varlink-call" "$DAXFS_STATE"/fuse/*.sock "${calls[@]}" >/dev/null
+	run_x "$REPO/tests/tools/varlink-call" --more "$DAXFS_STATE"/fuse/*.sock \
 		io.daxfs.Branches.List
 	assert_equal "${#lines[@]}" 2 # in batches
 	assert_equal "$(daxfs-branch list r --json | jq '.branches | length')" 302

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # A daxfs-snapshotter in the test's scratch folder: `load snapshotter`.
 
-VCALL=$REPO/tests/tools/vcall
+VCALL=$REPO/tests/tools/varlink-call
 
 # Options are the daemon's. Its state folder is $S/state, its log $S/log.
 snapshotter_start() {
