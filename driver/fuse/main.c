@@ -80,11 +80,22 @@ static int leave_caller(const struct options *o)
 /* What the keeper runs when we are gone, kept for the process's life. */
 static char **next_server(const struct options *o)
 {
-	static char sync[16];
-	static char *argv[20];
-	unsigned n = 0;
+	const struct {
+		const char *option;
+		const char *value; /* NULL: leave it out */
+	} with[] = {
+		{ "--sync-interval", log_fmt("%u", o->sync_seconds) },
+		{ "--log-level", o->level_name },
+		{ "--log-format", o->format_name },
+		{ "--log-file", o->log_file },
+		{ "--log-size",
+		  log_fmt("%llu", (unsigned long long)o->log_size) },
+		{ "--slow-call", log_fmt("%u", o->slow_call_ms) },
+		{ "--state", o->request.state },
+	};
+	static char *argv[8 + 2 * ARRAY_SIZE(with)];
+	size_t n = 0, i;
 
-	snprintf(sync, sizeof(sync), "%u", o->sync_seconds);
 	argv[n++] = (char *)"daxfs-keeper";
 	argv[n++] = (char *)o->format_name;
 	argv[n] = path_beside_us("daxfs-fuse");
@@ -93,18 +104,17 @@ static char **next_server(const struct options *o)
 	argv[n++] = (char *)"--keeper";
 	if (o->control_only)
 		argv[n++] = (char *)"--control-only";
-	argv[n++] = (char *)"--sync-interval";
-	argv[n++] = sync;
-	argv[n++] = (char *)"--log-level";
-	argv[n++] = (char *)o->level_name;
-	argv[n++] = (char *)"--log-format";
-	argv[n++] = (char *)o->format_name;
-	if (o->request.state) {
-		argv[n++] = (char *)"--state";
-		argv[n++] = (char *)o->request.state;
+	for (i = 0; i < ARRAY_SIZE(with); i++) {
+		if (!with[i].value)
+			continue;
+		argv[n++] = (char *)with[i].option;
+		argv[n] = strdup(with[i].value);
+		if (!argv[n++])
+			return NULL;
 	}
 	argv[n++] = (char *)"--";
 	argv[n++] = (char *)o->request.region;
+	argv[n] = NULL;
 	return argv;
 }
 
@@ -176,8 +186,10 @@ static int take_over(const struct options *o)
 	char **argv = next_server(o);
 	struct resume *kept = NULL;
 	struct server srv;
-	int rc;
+	int rc = o->log_file ? log_to_file(o->log_file, o->log_size) : 0;
 
+	if (rc < 0)
+		return refuse(o->log_file, log_err(rc));
 	rc = resume_receive(KEEPER_FD, &kept, &msg);
 	if (!rc) {
 		how.region_fd = resume_region(kept);

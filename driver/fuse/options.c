@@ -110,6 +110,17 @@ static const char *absolute(const char *path)
 	return abs;
 }
 
+/* A file that need not be there yet. */
+static const char *absolute_new(const char *path)
+{
+	cleanup_free char *cwd = path[0] == '/' ? NULL : getcwd(NULL, 0);
+	char *abs = cwd ? str_printf("%s/%s", cwd, path) : strdup(path);
+
+	if (!abs || (path[0] != '/' && !cwd))
+		die(DAXFS_EXIT_FAIL, "'%s': %s", path, log_err(errno));
+	return abs;
+}
+
 void options_parse(struct options *o, int argc, char **argv)
 {
 	const char *list = NULL, *level = "info", *format = "text";
@@ -169,6 +180,8 @@ void options_parse(struct options *o, int argc, char **argv)
 		die(DAXFS_EXIT_USAGE, "'%s': no log level", level);
 	if (!log_format_parse(format, &o->format))
 		die(DAXFS_EXIT_USAGE, "'%s': no log format", format);
+	if (o->log_file)
+		o->log_file = absolute_new(o->log_file);
 	parse_mount_options(o, list);
 	o->request.region = absolute(argv[1]);
 	if (!o->control_only && !o->keeper)

@@ -141,6 +141,7 @@ static int open_pool(struct daemon *d, struct failure *f)
 		return -1;
 	if (pool_open(&ps, !known, &d->snap.pool, f) < 0)
 		return -1;
+	pool_renew(d->snap.pool);
 	return check_pool(d, known, region, f);
 }
 

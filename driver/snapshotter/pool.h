@@ -54,6 +54,13 @@ void pool_close(struct pool *p); /* leaves daxfs-fuse running */
  */
 int pool_stop_idle(struct pool *p, struct failure *f);
 
+/*
+ * Where the installed daxfs-fuse is another file than the one that runs, have
+ * that take over, under whatever is mounted. Trouble is logged only: the old
+ * one goes on.
+ */
+void pool_renew(struct pool *p);
+
 /* The region's identity, allocated. */
 int pool_uuid(struct pool *p, char **uuid, struct failure *f);
 
