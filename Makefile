@@ -7,6 +7,9 @@ VERSION := 0.1.0
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 CC ?= cc
 AR ?= ar
 PROTOC_C ?= protoc-c
@@ -141,22 +144,33 @@ help: ## show this text
 	@echo '  FAULTS=1       places where tests kill a process; goes to build/faults'
 	@echo '  CC= CFLAGS= LDFLAGS=   as usual; CFLAGS defaults to "-O2 -g"'
 	@echo '  PREFIX= DESTDIR=       where install goes, default /usr/local'
+	@echo '  UNITDIR= SYSUSERSDIR= TMPFILESDIR=   likewise, below PREFIX/lib'
 	@echo '  T="bats/10-x …"        which tests make check runs, default all'
 	@echo '  DEMO_SNAPSHOTTER=overlayfs   make demo with another snapshotter, to compare'
 
-install: all ## install programs, man pages, contrib files under $(DESTDIR)$(PREFIX)
+# Units name programs by their path.
+UNITS := $(wildcard contrib/systemd/*.service contrib/systemd/*.socket contrib/systemd/*.target)
+
+install: all ## install programs, man pages, units, contrib files under $(DESTDIR)$(PREFIX)
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/daxfs'
 	$(if $(PROGRAMS),install -m 755 $(addprefix $(O)/,$(PROGRAMS)) '$(DESTDIR)$(PREFIX)/bin')
 	for l in $(LINKS); do ln -sf daxfs '$(DESTDIR)$(PREFIX)/bin/'$$l || exit 1; done
 	$(if $(wildcard contrib),cp -R contrib/. '$(DESTDIR)$(PREFIX)/share/daxfs/')
 	for m in $(MAN); do install -Dm 644 -t \
 		'$(DESTDIR)$(PREFIX)/share/man/man'$${m##*.} $$m || exit 1; done
+	install -d '$(DESTDIR)$(UNITDIR)'
+	for u in $(UNITS); do sed 's,/usr/bin/daxfs,$(PREFIX)/bin/daxfs,' $$u \
+		>'$(DESTDIR)$(UNITDIR)'/$${u##*/} || exit 1; done
+	install -Dm 644 contrib/systemd/sysusers.conf '$(DESTDIR)$(SYSUSERSDIR)/daxfs.conf'
+	install -Dm 644 contrib/systemd/tmpfiles.conf '$(DESTDIR)$(TMPFILESDIR)/daxfs.conf'
 
 uninstall: ## remove what install puts there
 	for p in $(PROGRAMS) $(LINKS); do rm -f '$(DESTDIR)$(PREFIX)/bin/'$$p || exit 1; done
 	rm -rf '$(DESTDIR)$(PREFIX)/share/daxfs'
 	for m in $(notdir $(MAN)); do \
 		rm -f '$(DESTDIR)$(PREFIX)/share/man/man'$${m##*.}/$$m || exit 1; done
+	for u in $(notdir $(UNITS)); do rm -f '$(DESTDIR)$(UNITDIR)'/$$u || exit 1; done
+	rm -f '$(DESTDIR)$(SYSUSERSDIR)/daxfs.conf' '$(DESTDIR)$(TMPFILESDIR)/daxfs.conf'
 
 install-deps: ## apt-get install what a build needs (Debian 12, as root)
 	@scripts/install-deps build

@@ -22,6 +22,7 @@ teardown() {
 		gone "${pids[i]}" || kill -KILL "${pids[i]}"
 	done
 	for p in $(servers); do kill -CONT "$p" && kill -TERM "$p"; done
+	no_servers
 	scratch_end
 }
 
