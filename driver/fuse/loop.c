@@ -155,8 +155,7 @@ static bool is_long(const struct fuse_in_header *in, size_t len)
 static void process(struct mount *m, struct fuse_buf *fb)
 {
 	stats_begin(m, fb->mem, fb->size);
-	if (!raw_serve(m, fb->mem, fb->size))
-		fuse_session_process_buf(m->se, fb);
+	session_serve(m, fb);
 	stats_end();
 }
 

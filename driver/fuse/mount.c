@@ -86,10 +86,7 @@ void mount_free(struct mount *m)
 		m->points = p->next;
 		free(p);
 	}
-	if (m->se)
-		fuse_session_destroy(m->se); /* closes fd */
-	else if (m->fd >= 0)
-		close(m->fd);
+	util_close_fd(&m->fd);
 	nodes_free(&m->nodes);
 	names_free(&m->names);
 	sem_destroy(&m->ready);
@@ -127,25 +124,18 @@ struct mount *mount_new(struct server *srv, struct daxfs_branch *b)
 	return m;
 }
 
-static int open_session(struct mount *m, struct daxfs_message *msg)
+static int open_device(struct mount *m, struct daxfs_message *msg)
 {
-	int rc;
-
 	m->fd = open("/dev/fuse", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (m->fd < 0)
-		return message_fail(msg, errno, "cannot open /dev/fuse: %s%s",
-				    log_err(errno),
-				    errno == ENOENT || errno == ENODEV
-					    ? "; load the kernel module fuse"
-					    : "");
-	rc = session_new(m);
-	if (rc == -EMFILE)
-		return message_fail(msg, EMFILE,
-				    "this process has as many mounts as it can have; unmount some branches first");
-	if (rc)
-		return message_fail(msg, -rc, "cannot make a FUSE session: %s",
-				    log_err(-rc));
-	return 0;
+	if (m->fd >= 0)
+		return 0;
+	return message_fail(msg, errno, "cannot open /dev/fuse: %s%s",
+			    log_err(errno),
+			    errno == ENOENT || errno == ENODEV
+				    ? "; load the kernel module fuse"
+			    : errno == EMFILE
+				    ? "; raise the limit of open files (each mount takes one), or unmount some branches first"
+				    : "");
 }
 
 /* Wait until the kernel has our answer to its first message. */
@@ -254,7 +244,7 @@ static int make_live(struct mount *m, unsigned flags, struct daxfs_message *msg)
 
 	if (!source)
 		return message_fail(msg, ENOMEM, "out of memory");
-	rc = open_session(m, msg);
+	rc = open_device(m, msg);
 	if (rc)
 		return rc;
 	mnt_fd = attach_open(m->fd, source, m->readonly, attrs_of(m, flags),

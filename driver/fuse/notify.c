@@ -27,7 +27,7 @@ struct notifier {
 
 static void invalidate_inode(struct mount *m, u64 ino)
 {
-	int rc = fuse_lowlevel_notify_inval_inode(m->se, ino, 0, 0);
+	int rc = session_inval_inode(m, ino, 0, 0);
 
 	/* ENOENT: it has dropped out of the cache by itself. */
 	if (rc && rc != -ENOENT && rc != -ENODEV && rc != -ENOTCONN)
@@ -40,8 +40,7 @@ static void invalidate_names(struct mount *m)
 	struct name *list = names_take(&m->names), *n;
 
 	for (n = list; n; n = n->next) {
-		int rc = fuse_lowlevel_notify_inval_entry(m->se, n->dir,
-							  n->text, n->len);
+		int rc = session_inval_entry(m, n->dir, n->text, n->len);
 
 		if (rc && rc != -ENOENT && rc != -ENODEV && rc != -ENOTCONN &&
 		    rc != -ENOTDIR)

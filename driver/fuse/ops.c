@@ -31,8 +31,9 @@
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-	struct mount *m = userdata;
+	const struct mount *m = session_mount();
 
+	(void)userdata;
 	conn->want = conn->capable & WANT;
 	/* No request waits outside the queue; flush_mount() counts on it. */
 	conn->max_background = 65535;

@@ -97,7 +97,7 @@ void priv_end(fuse_req_t req, const struct priv *p)
 	 * exec. Attributes alone: this waits for nothing.
 	 */
 	if (p->changes)
-		fuse_lowlevel_notify_inval_inode(m->se, p->ino, -1, 0);
+		session_inval_inode(m, p->ino, -1, 0);
 }
 
 bool priv_caller_loses(fuse_req_t req)

@@ -164,7 +164,6 @@ static void look_at_init(struct mount *m, const struct fuse_in_header *in,
 		memcpy(m->init.request, in, len);
 		m->init.request_len = len;
 	}
-	m->init_unique = in->unique;
 	m->init_flags =
 		init->flags & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT);
 }

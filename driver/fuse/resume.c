@@ -188,9 +188,7 @@ static int resume_mount(struct server *srv, struct kept *k)
 	m->dev_major = k->record.dev_major;
 	m->dev_minor = k->record.dev_minor;
 	m->nodes.partial = true;
-	rc = session_new(m);
-	if (!rc)
-		rc = session_resume(m);
+	rc = session_resume(m);
 	if (!rc)
 		rc = mount_go_on(m);
 	if (rc) {

@@ -101,7 +101,9 @@ static int start_threads(struct server *srv, unsigned sync_seconds)
 	srv->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (srv->wake_fd < 0)
 		return -errno;
-	rc = loop_new(workers, &srv->loop);
+	rc = session_open(srv);
+	if (!rc)
+		rc = loop_new(workers, &srv->loop);
 	if (!rc)
 		rc = notifier_new(&srv->notifier);
 	if (!rc && sync_seconds)
@@ -120,6 +122,7 @@ int server_start(struct server *srv, const struct server_options *o,
 	pthread_mutex_init(&srv->mount_lock, NULL);
 	pthread_mutex_init(&srv->table_lock, NULL);
 	pthread_mutex_init(&srv->keep.lock, NULL);
+	pthread_mutex_init(&srv->init_lock, NULL);
 	srv->keep.fd = -1;
 	pthread_cond_init(&srv->mount_gone, NULL);
 	rc = open_region(srv, o, msg);
@@ -243,6 +246,7 @@ void server_stop(struct server *srv)
 	notifier_free(srv->notifier);
 	loop_free(srv->loop);
 	mount_end_all(srv);
+	session_close(srv);
 	syncer_free(srv->syncer);
 	if (srv->region) {
 		rc = daxfs_region_sync(srv->region);
@@ -257,6 +261,7 @@ void server_stop(struct server *srv)
 		close(srv->wake_fd);
 	free(srv->socket);
 	pthread_cond_destroy(&srv->mount_gone);
+	pthread_mutex_destroy(&srv->init_lock);
 	pthread_mutex_destroy(&srv->table_lock);
 	pthread_mutex_destroy(&srv->mount_lock);
 	*srv = (struct server){ 0 };

@@ -40,7 +40,7 @@ struct varlink_server;
 /* What was said when the connection to the kernel began. */
 struct session_init {
 	size_t request_len, reply_len;
-	uint8_t request[128], reply[128];
+	uint8_t request[256], reply[256];
 };
 
 /* A place where a mount was put; later binds by others are not known here. */
@@ -66,11 +66,9 @@ struct mount {
 	bool attached; /* was visible once; mount_lock */
 	bool keep;     /* do not drop the branch; mount_lock */
 	bool armed;    /* atomic: hands the mount from worker to worker */
-	int fd;        /* /dev/fuse, owned by se */
-	struct fuse_session *se;
-	sem_t ready; /* posted when FUSE_INIT was answered */
+	int fd;        /* /dev/fuse */
+	sem_t ready;   /* posted when FUSE_INIT was answered */
 	int init_error;
-	u64 init_unique;
 	struct session_init init;
 	bool resumable;      /* the kernel repeats what a dead server left */
 	bool resumed;        /* the session began in a server before us */
@@ -116,6 +114,9 @@ struct server {
 	struct mount *dead; /* refs are 0 */
 	int wake_fd;        /* eventfd: dead is not empty */
 
+	struct fuse_session *se;
+	pthread_mutex_t init_lock; /* first_init; leaf */
+	struct session_init first_init;
 	struct loop *loop;
 	struct notifier *notifier;
 	struct syncer *syncer;
@@ -218,8 +219,15 @@ void loop_settle(struct mount *m);
 
 /* ---- session.c ---- */
 
-/* A libfuse session of the mount on its descriptor. 0 or -errno. */
-int session_new(struct mount *m);
+int session_open(struct server *srv); /* after wake_fd. 0 or -errno */
+void session_close(struct server *srv);
+/* Serve a request that raw_look() has seen. */
+void session_serve(struct mount *m, struct fuse_buf *fb);
+/* The mount whose request this thread serves. */
+struct mount *session_mount(void);
+/* As libfuse's fuse_lowlevel_notify_*. */
+int session_inval_inode(struct mount *m, u64 ino, off_t off, off_t len);
+int session_inval_entry(struct mount *m, u64 dir, const char *name, size_t len);
 /*
  * Go on with m->init where a server before us began. -EPROTO: it had agreed
  * with the kernel on something else than we would.

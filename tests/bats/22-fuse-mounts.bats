@@ -451,3 +451,22 @@ all_gone() {
 	umount m1
 	no_servers
 }
+
+# libfuse can have 1024 sessions in a process; mounts need not end there.
+@test "hundreds of mounts at once" {
+	local i n=100
+
+	[[ -z ${LONG:-} ]] || n=1200
+	run_x mkdaxfs -o many -s 256M -w --branches 2048
+	for ((i = 1; i <= n; i++)); do
+		mkdir "x$i"
+		daxfs-fuse many "x$i" -o branch=b$i,parent=main
+	done
+	echo last >x$n/f
+	assert_equal "$(cat x$n/f)" last
+	assert_equal "$(scratch_mounts | wc -l)" $n
+	for ((i = 1; i <= n; i++)); do
+		umount "x$i"
+	done
+	no_servers
+}

@@ -106,7 +106,7 @@ next_server() {
 }
 
 @test "a branch that ends after that: ESTALE and SIGBUS for what was open before" {
-	local rc=0
+	local rc=0 pid to
 
 	resend
 	mkdir m2
@@ -116,15 +116,18 @@ next_server() {
 	printf 'a%8191s' x >mnt/d/f
 	exec 5<mnt/d/f
 	coproc mapread "$S/mnt/d/f" 0
+	pid=$COPROC_PID
+	exec {to}>&"${COPROC[1]}"
 	next_server
-	echo again >&"${COPROC[1]}"
+	echo again >&$to
 	echo x >m2/x
 	run_x daxfs-branch commit c -r r
 	run cat <&5
 	assert_failure
 	assert_output --partial "Stale file handle"
-	echo again >&"${COPROC[1]}"
-	wait "$COPROC_PID" || rc=$?
+	echo again >&$to
+	exec {to}>&-
+	wait "$pid" || rc=$?
 	assert_equal $rc $((128 + $(kill -l BUS)))
 	exec 5<&-
 	umount mnt m2
