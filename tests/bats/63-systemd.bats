@@ -177,13 +177,14 @@ replaced() { # PID
 		health | grep -q 'grpc-status: 0' || echo "${PIPESTATUS[*]}"
 	done >"$D/calls" 3>&- &
 	calls=$!
+	for p in daxfs-fuse daxfs-keeper daxfs-grpc daxfs-snapshotter; do
+		inside sh -c "cp /run/bin/$p /run/bin/new && mv /run/bin/new /run/bin/$p"
+	done
 	for p in daxfs-snapshotter daxfs-grpc; do
 		old=$(main_pid $p)
-		inside sh -c "cp /run/bin/$p /run/bin/new && mv /run/bin/new /run/bin/$p"
 		inside systemctl restart $p
 		[[ $(main_pid $p) != "$old" ]]
 	done
-	inside kill -USR2 "$before"
 	eventually 100 replaced "$before"
 	wait "$calls"
 	kill "$reader"
