@@ -76,15 +76,6 @@ u32 txn_crc(const struct daxfs_txn *t)
 			   le32_to_cpu(t->h.total_size) - sizeof(*t));
 }
 
-u32 meta_crc(const struct daxfs_branch_meta *h, const void *bytes)
-{
-	struct daxfs_branch_meta head = *h;
-
-	head.crc = 0;
-	return port_crc32c(port_crc32c(0, &head, sizeof(head)), bytes,
-			   le32_to_cpu(h->len));
-}
-
 /* ---- Superblock --------------------------------------------------------------- */
 
 static int check_features(const struct daxfs_super *sb,

@@ -299,6 +299,8 @@ int daxfs_branch_set_meta(struct daxfs_region *r, const char *name,
 /* Returns their length; size 0 only asks. ENODATA, ERANGE, EUCLEAN. */
 ssize_t daxfs_branch_get_meta(struct daxfs_region *r, const char *name,
 			      void *buf, size_t size);
+/* The meta_crc of branch `id` with such metadata. */
+u32 daxfs_branch_meta_crc(u64 id, const void *bytes, size_t len);
 /*
  * As daxfs_branch_create() and daxfs_branch_seal(), but the branch is there, or
  * sealed, together with its metadata. A power loss before the first sync of the

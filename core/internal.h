@@ -377,8 +377,10 @@ u32 super_crc(const struct daxfs_super *sb);
 u32 entry_crc(const struct daxfs_branch_entry *e);
 u32 log_header_crc(const struct daxfs_log_header *h);
 u32 txn_crc(const struct daxfs_txn *t);
-/* `bytes`: h->len of them. */
+/* meta_crc.c; `bytes`: h->len of them. */
 u32 meta_crc(const struct daxfs_branch_meta *h, const void *bytes);
+/* Of metadata of branch `id`. */
+struct daxfs_branch_meta meta_header(u64 id, const void *bytes, u32 len);
 
 /* ---- space.c ------------------------------------------------------------------ */
 

@@ -107,15 +107,10 @@ static int may_place(const struct daxfs_branch *b)
 static void write_meta(struct daxfs_branch *b, u64 off, const void *bytes,
 		       u32 len)
 {
-	struct daxfs_branch_meta h = {
-		.magic = cpu_to_le32(DAXFS_META_MAGIC),
-		.owner = cpu_to_le64(b->id),
-		.len = cpu_to_le32(len),
-	};
+	struct daxfs_branch_meta h = meta_header(b->id, bytes, len);
 	u8 *p = at(b->r, off);
 	u64 end = sizeof(h) + len;
 
-	h.crc = cpu_to_le32(meta_crc(&h, bytes));
 	memcpy(p, &h, sizeof(h));
 	memcpy(p + sizeof(h), bytes, len);
 	memset(p + end, 0, meta_room(len) - end);

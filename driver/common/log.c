@@ -18,7 +18,7 @@
 /* One write(2) a line, so that lines of several processes do not mix. */
 #define LINE_MAX_BYTES 4096
 
-#define RING_SLOTS 8
+#define RING_SLOTS 16
 #define RING_BYTES 512
 
 static struct {

@@ -55,12 +55,33 @@ static int lock_folder(const char *folder, int *fd, struct failure *f)
 	return 0;
 }
 
+/* It stays to be looked into; what it said is rebuilt from the pool. */
+static int set_aside(const char *path, const char *why, struct failure *f)
+{
+	cleanup_free char *reason = strdup(why);
+	cleanup_free char *aside = NULL;
+
+	if (!reason)
+		return failure_no_memory(f);
+	if (store_set_aside(path, &aside, f) < 0)
+		return -1;
+	log_event(LOG_ERROR, "metadata is damaged: set aside", "file", path,
+		  "now", aside, "error", reason, NULL);
+	return 0;
+}
+
 static int open_store(struct daemon *d, struct failure *f)
 {
 	cleanup_free char *path = str_printf("%s/metadata.db", d->set.root);
 
 	if (!path)
 		return failure_no_memory(f);
+	if (store_left_log(path) && set_aside(path, "only its log is left", f))
+		return -1;
+	if (store_open(path, &d->snap.store, f) == 0)
+		return 0;
+	if (f->err != EUCLEAN || set_aside(path, f->text, f) < 0)
+		return -1;
 	return store_open(path, &d->snap.store, f);
 }
 
@@ -119,6 +140,7 @@ static int open_pool(struct daemon *d, struct failure *f)
 {
 	cleanup_free char *region = str_printf("%s/pool.daxfs", d->set.root);
 	cleanup_free char *known = NULL;
+	bool there;
 	struct pool_settings ps = {
 		.region = region,
 		.state = d->set.state,
@@ -137,11 +159,14 @@ static int open_pool(struct daemon *d, struct failure *f)
 				   "lists what it held: put it back, or remove "
 				   "metadata.db to begin anew",
 				   region);
-	if (access(region, F_OK) < 0 && pool_size(d, &ps.size, f) < 0)
+	there = access(region, F_OK) == 0;
+	if (!there && pool_size(d, &ps.size, f) < 0)
 		return -1;
 	if (pool_open(&ps, !known, &d->snap.pool, f) < 0)
 		return -1;
 	pool_renew(d->snap.pool);
+	if (!known && there && snapshotter_rebuild(&d->snap, f) < 0)
+		return -1;
 	return check_pool(d, known, region, f);
 }
 

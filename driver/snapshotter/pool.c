@@ -122,13 +122,27 @@ int pool_stop_idle(struct pool *p, struct failure *f)
 
 /* ---- Branches ------------------------------------------------------------ */
 
+/* NULL adds nothing. */
+static bool add_meta(json_object *o, const char *meta)
+{
+	json_object *text = meta ? json_object_new_string(meta) : NULL;
+
+	if (!meta || (text && json_object_object_add(o, "meta", text) == 0))
+		return true;
+	json_object_put(text);
+	return false;
+}
+
 static int create_once(struct pool *p, const char *branch, const char *parent,
-		       const char *mountpoint, bool readonly, struct failure *f)
+		       const char *mountpoint, bool readonly, const char *meta,
+		       struct failure *f)
 {
 	json_object *o = named("name", branch);
 
-	if (!o)
+	if (!o || !add_meta(o, meta)) {
+		json_object_put(o);
 		return failure_no_memory(f);
+	}
 	if (parent)
 		json_object_object_add(o, "parent",
 				       json_object_new_string(parent));
@@ -155,19 +169,21 @@ static int make_mountpoint(const char *path, struct failure *f)
 }
 
 int pool_create(struct pool *p, const char *branch, const char *parent,
-		const char *mountpoint, bool readonly, struct failure *f)
+		const char *mountpoint, bool readonly, const char *meta,
+		struct failure *f)
 {
 	int rc = make_mountpoint(mountpoint, f);
 
 	if (rc == 0)
-		rc = create_once(p, branch, parent, mountpoint, readonly, f);
+		rc = create_once(p, branch, parent, mountpoint, readonly, meta,
+				 f);
 	if (rc < 0 && f->status == FAILURE_ALREADY_EXISTS) {
 		log_event(LOG_WARN, "branch replaced that nobody knows",
 			  "branch", branch, NULL);
 		rc = pool_delete(p, branch, f);
 		if (rc == 0)
 			rc = create_once(p, branch, parent, mountpoint,
-					 readonly, f);
+					 readonly, meta, f);
 		else if (rc > 0)
 			rc = failure_set(f, FAILURE_UNKNOWN, EBUSY,
 					 "pool: branch %s is left over and has "
@@ -211,9 +227,28 @@ static bool is_sealed(json_object *branch)
 	       str_eq(json_object_get_string(o), "sealed");
 }
 
-int pool_seal(struct pool *p, const char *branch, struct failure *f)
+static int call_with_meta(struct pool *p, const char *method,
+			  const char *branch, const char *meta,
+			  struct failure *f)
 {
-	int rc = simple_call(p, "Seal", named("name", branch), f);
+	json_object *o = named("name", branch);
+
+	if (o && add_meta(o, meta))
+		return simple_call(p, method, o, f);
+	json_object_put(o);
+	return failure_no_memory(f);
+}
+
+int pool_set_meta(struct pool *p, const char *branch, const char *meta,
+		  struct failure *f)
+{
+	return call_with_meta(p, "SetMeta", branch, meta, f);
+}
+
+int pool_seal(struct pool *p, const char *branch, const char *meta,
+	      struct failure *f)
+{
+	int rc = call_with_meta(p, "Seal", branch, meta, f);
 	json_object *reply = NULL, *o;
 	struct failure ignored;
 
@@ -264,23 +299,53 @@ struct walk {
 	struct failure *f;
 };
 
+static const char *text_of(json_object *o, const char *key)
+{
+	json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) &&
+			       json_object_is_type(v, json_type_string)
+		       ? json_object_get_string(v)
+		       : NULL;
+}
+
+static int64_t number_of(json_object *o, const char *key)
+{
+	json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) ? json_object_get_int64(v)
+						     : 0;
+}
+
+static bool read_branch(json_object *o, struct pool_branch *b)
+{
+	*b = (struct pool_branch){
+		.name = text_of(o, "name"),
+		.id = number_of(o, "id"),
+		.sealed = is_sealed(o),
+		.bytes = number_of(o, "bytes"),
+		.inodes = number_of(o, "inodes"),
+		.has_meta = number_of(o, "meta_bytes") > 0,
+		.meta_crc = (uint32_t)number_of(o, "meta_crc"),
+		.meta = text_of(o, "meta"),
+	};
+	return b->name;
+}
+
 static int walk_some(void *arg, json_object *reply)
 {
 	const struct walk *w = arg;
-	json_object *list, *o;
+	json_object *list;
 	int rc = 0;
 
 	if (!json_object_object_get_ex(reply, "branches", &list) ||
 	    !json_object_is_type(list, json_type_array))
 		return invalid_reply("List", w->f);
 	for (size_t i = 0; rc == 0 && i < json_object_array_length(list); i++) {
-		json_object *branch = json_object_array_get_idx(list, i);
-		struct pool_branch b = { .sealed = is_sealed(branch) };
+		struct pool_branch b;
 
-		if (!json_object_object_get_ex(branch, "name", &o) ||
-		    !json_object_is_type(o, json_type_string))
+		if (!read_branch(json_object_array_get_idx(list, i), &b))
 			return invalid_reply("List", w->f);
-		b.name = json_object_get_string(o);
 		rc = w->fn(w->arg, &b);
 	}
 	return rc;
@@ -293,6 +358,19 @@ int pool_walk(struct pool *p, int (*fn)(void *arg, const struct pool_branch *b),
 
 	return pool_call_more(p, "List", json_object_new_object(), walk_some,
 			      &w, f);
+}
+
+int pool_walk_meta(struct pool *p,
+		   int (*fn)(void *arg, const struct pool_branch *b), void *arg,
+		   struct failure *f)
+{
+	json_object *o = json_object_new_object();
+	struct walk w = { fn, arg, f };
+
+	if (o)
+		json_object_object_add(o, "with_meta",
+				       json_object_new_boolean(true));
+	return pool_call_more(p, "List", o, walk_some, &w, f);
 }
 
 /* ---- Mounts -------------------------------------------------------------- */

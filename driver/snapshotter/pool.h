@@ -68,18 +68,27 @@ int pool_uuid(struct pool *p, char **uuid, struct failure *f);
 char *pool_mountpoint(const struct pool *p, int64_t id);
 
 /*
- * Make a persistent branch of `parent` (NULL: main) and mount it. A branch of
- * that name is a leftover and replaced. ResourceExhausted: no space.
+ * Make a persistent branch of `parent` (NULL: main), with metadata (NULL: none),
+ * and mount it. A branch of that name is a leftover and replaced.
+ * ResourceExhausted: no space.
  */
 int pool_create(struct pool *p, const char *branch, const char *parent,
-		const char *mountpoint, bool readonly, struct failure *f);
+		const char *mountpoint, bool readonly, const char *meta,
+		struct failure *f);
 
 /* What the branch may own; 0: no limit. InvalidArgument: too much. */
 int pool_set_quota(struct pool *p, const char *branch, uint64_t bytes,
 		   uint64_t inodes, struct failure *f);
 
-/* All of it is on disk then. Sealing a sealed branch is fine. */
-int pool_seal(struct pool *p, const char *branch, struct failure *f);
+/*
+ * All of it is on disk then. Sealing a sealed branch is fine. meta: new metadata
+ * with it (NULL: as it was).
+ */
+int pool_seal(struct pool *p, const char *branch, const char *meta,
+	      struct failure *f);
+
+int pool_set_meta(struct pool *p, const char *branch, const char *meta,
+		  struct failure *f);
 
 /* 0, also when there is none; 1: has live children; its mounts are taken away. */
 int pool_delete(struct pool *p, const char *branch, struct failure *f);
@@ -96,12 +105,21 @@ int pool_unmount(struct pool *p, const char *mountpoint, struct failure *f);
 
 struct pool_branch {
 	const char *name;
+	int64_t id; /* the region's */
 	bool sealed;
+	int64_t bytes, inodes;
+	bool has_meta;
+	uint32_t meta_crc; /* daxfs_branch_meta_crc() */
+	const char *meta;  /* pool_walk_meta(); NULL also where it is no text */
 };
 
 /* All branches, parents before children. fn: nonzero ends it, is returned. */
 int pool_walk(struct pool *p, int (*fn)(void *arg, const struct pool_branch *b),
 	      void *arg, struct failure *f);
+/* The same with their metadata. */
+int pool_walk_meta(struct pool *p,
+		   int (*fn)(void *arg, const struct pool_branch *b), void *arg,
+		   struct failure *f);
 
 /*
  * GetStats of daxfs-fuse, answered within `timeout_ms` or not at all; it is not

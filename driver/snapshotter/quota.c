@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Labels that limit what a snapshot's own files take. */
+#include "describe.h"
 #include "labels.h"
 #include "snapshotter.h"
 
@@ -51,6 +52,7 @@ int snapshotter_update(struct snapshotter *s, const char *name,
 	snapshot_clear(&old);
 	if (rc < 0 || store_update(s->store, name, labels, fields, n, out, f))
 		return -1;
+	describe_branch(s->store, s->pool, out->branch);
 	rc = change(s, out, &was, f);
 	if (rc < 0)
 		snapshot_clear(out);

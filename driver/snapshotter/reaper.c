@@ -11,6 +11,7 @@
 
 #include "../common/log.h"
 #include "../common/util.h"
+#include "describe.h"
 #include "snapshotter.h"
 
 #define RETRY_SECONDS 5 /* at first, then longer each time */
@@ -81,7 +82,11 @@ static int free_snapshot(struct pass *p, const struct snapshot *snap,
 		if (rc == 0)
 			rc = pool_delete(p->pool, snap->branch, f);
 	}
-	return rc ? rc : store_forget(p->store, snap->id, f);
+	if (rc == 0)
+		rc = store_forget(p->store, snap->id, f);
+	if (rc == 0 && shared)
+		describe_branch(p->store, p->pool, snap->branch);
+	return rc;
 }
 
 static int visit(void *arg, const struct snapshot *snap)

@@ -15,6 +15,8 @@
 
 #include "../common/log.h"
 #include "../common/util.h"
+#include "../../core/daxfs.h"
+#include "describe.h"
 #include "snapshotter.h"
 
 #define LOST_LINES 100 /* named in the log, of the lost ones */
@@ -25,6 +27,10 @@ struct branch_list {
 		int64_t id;
 		bool sealed;
 		bool known; /* a row has it */
+		bool has_meta;
+		int64_t pool_id; /* the region's number for it */
+		uint32_t meta_crc;
+		json_object *rows; /* what it is to say of itself */
 	} * e;
 	size_t n, cap;
 };
@@ -41,14 +47,14 @@ struct work {
 	struct id_list placed, lost;
 	/* up to this row what is not in the pool went with an earlier pool */
 	int64_t pool_since;
+	int64_t kept; /* STORE_KEPT */
 	struct failure *f;
 	bool other_boot; /* than the last one's */
 	unsigned rows, finished, undone, uncommitted, removed, remade, orphans,
-		folders;
+		folders, described, unknown;
 };
 
-/* "s-17" → 17; -1: a branch of somebody else. */
-static int64_t branch_id(const char *name)
+int64_t snapshotter_branch_id(const char *name)
 {
 	char *end;
 	long long id;
@@ -103,19 +109,25 @@ static int add_branch(void *arg, const struct pool_branch *b)
 {
 	struct work *w = arg;
 	struct branch_list *l = &w->branches;
-	int64_t id = branch_id(b->name);
+	int64_t id = snapshotter_branch_id(b->name);
 
 	if (id < 0)
 		return 0;
 	if (grow(&l->e, l->n, &l->cap, sizeof(*l->e), w->f) < 0)
 		return -1;
-	l->e[l->n++] = (struct branch){ .id = id, .sealed = b->sealed };
+	l->e[l->n++] = (struct branch){
+		.id = id,
+		.sealed = b->sealed,
+		.has_meta = b->has_meta,
+		.pool_id = b->id,
+		.meta_crc = b->meta_crc,
+	};
 	return 0;
 }
 
 static struct branch *find_branch(struct work *w, const char *name)
 {
-	struct branch key = { .id = branch_id(name) };
+	struct branch key = { .id = snapshotter_branch_id(name) };
 
 	if (!w->branches.n)
 		return NULL;
@@ -132,11 +144,12 @@ static struct branch *find_branch(struct work *w, const char *name)
 static bool remake(struct work *w, const struct snapshot *snap)
 {
 	cleanup_free char *mountpoint = pool_mountpoint(w->s->pool, snap->id);
+	cleanup_free char *meta = describe_snapshot(snap);
 
-	if (!mountpoint || snap->kind == KIND_COMMITTED ||
+	if (!mountpoint || !meta || snap->kind == KIND_COMMITTED ||
 	    snap->id <= w->pool_since ||
 	    pool_create(w->s->pool, snap->branch, snap->parent_branch,
-			mountpoint, snap->kind == KIND_VIEW, w->f) < 0 ||
+			mountpoint, snap->kind == KIND_VIEW, meta, w->f) < 0 ||
 	    quota_begin(w->s, snap, w->f) < 0)
 		return false;
 	log_event(LOG_WARN, "branch was lost: made anew from its parent", "key",
@@ -164,7 +177,7 @@ static int lost_branch(struct work *w, const struct snapshot *snap)
 /* Committed, but the pool forgot that: a power cut before the pool's sync. */
 static int seal_again(struct work *w, const struct snapshot *snap)
 {
-	if (pool_seal(w->s->pool, snap->branch, w->f) < 0)
+	if (pool_seal(w->s->pool, snap->branch, NULL, w->f) < 0)
 		log_event(LOG_ERROR, "committed snapshot cannot be sealed",
 			  "name", snap->name, "error", w->f->text, NULL);
 	return 0;
@@ -179,7 +192,20 @@ static int finish_commit(struct work *w, const struct snapshot *snap)
 	w->rows++;
 	if (pool_usage(w->s->pool, snap->branch, &size, &inodes, w->f) < 0)
 		return -1;
-	return store_end_commit(w->s->store, snap->id, size, inodes, w->f);
+	if (store_end_commit(w->s->store, snap->id, now_ns(), size, inodes,
+			     w->f) < 0)
+		return -1;
+	describe_branch(w->s->store, w->s->pool, snap->branch);
+	return 0;
+}
+
+/* Collect what the branch is to say of itself. */
+static int note_row(struct work *w, struct branch *e,
+		    const struct snapshot *snap)
+{
+	if (!e->rows)
+		e->rows = describe_begin();
+	return describe_add(e->rows, snap) ? 0 : failure_no_memory(w->f);
 }
 
 static int fix_row(void *arg, const struct snapshot *snap)
@@ -212,14 +238,50 @@ static int fix_row(void *arg, const struct snapshot *snap)
 		if (store_cancel_commit(w->s->store, snap->id, w->f) < 0)
 			return -1;
 		break;
+	case STATE_NONE:
 	case STATE_READY:
 		break;
 	}
 	w->rows++;
 	if (!e)
 		return lost_branch(w, snap);
+	if (note_row(w, e, snap) < 0)
+		return -1;
 	return snap->kind == KIND_COMMITTED && !e->sealed ? seal_again(w, snap)
 							  : 0;
+}
+
+/* ---- Descriptions -------------------------------------------------------- */
+
+/* What was not told in time, and pools that had no descriptions yet. */
+static int describe_again(struct work *w, struct branch *e)
+{
+	cleanup_free char *text = describe_end(steal_ptr(&e->rows));
+	char name[32];
+
+	if (!text)
+		return failure_no_memory(w->f);
+	if (e->has_meta &&
+	    e->meta_crc ==
+		    daxfs_branch_meta_crc((u64)e->pool_id, text, strlen(text)))
+		return 0;
+	snprintf(name, sizeof(name), "s-%lld", (long long)e->id);
+	if (pool_set_meta(w->s->pool, name, text, w->f) == 0)
+		w->described++;
+	else
+		log_event(LOG_WARN, "branch cannot be described", "branch",
+			  name, "error", w->f->text, NULL);
+	return 0;
+}
+
+static int describe_all(struct work *w)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < w->branches.n && rc == 0; i++)
+		if (w->branches.e[i].rows)
+			rc = describe_again(w, &w->branches.e[i]);
+	return rc;
 }
 
 /* ---- What no row knows --------------------------------------------------- */
@@ -233,6 +295,10 @@ static int drop_orphans(struct work *w)
 
 		if (e->known)
 			continue;
+		if (e->id <= w->kept) {
+			w->unknown++;
+			continue;
+		}
 		name = str_printf("s-%lld", (long long)e->id);
 		if (!name)
 			return failure_no_memory(w->f);
@@ -281,17 +347,23 @@ static void report(const struct work *w)
 		  log_fmt("%u", w->removed), "branches_remade",
 		  log_fmt("%u", w->remade), "snapshots_lost",
 		  log_fmt("%zu", w->lost.n), "branches_dropped",
-		  log_fmt("%u", w->orphans), "mountpoints_removed",
+		  log_fmt("%u", w->orphans), "unknown_branches",
+		  log_fmt("%u", w->unknown), "described",
+		  log_fmt("%u", w->described), "mountpoints_removed",
 		  log_fmt("%u", w->folders), NULL);
 }
 
-static int read_since(struct work *w)
+static int read_facts(struct work *w)
 {
 	cleanup_free char *text = NULL;
 
 	if (store_get_meta(w->s->store, "pool_since", &text, w->f) < 0)
 		return -1;
 	w->pool_since = text ? strtoll(text, NULL, 10) : 0;
+	free(steal_ptr(&text));
+	if (store_get_meta(w->s->store, STORE_KEPT, &text, w->f) < 0)
+		return -1;
+	w->kept = text ? strtoll(text, NULL, 10) : 0;
 	return 0;
 }
 
@@ -324,7 +396,7 @@ int snapshotter_reconcile(struct snapshotter *s, struct failure *f)
 {
 	struct work w = { .s = s, .f = f };
 	char boot[64];
-	int rc = read_since(&w);
+	int rc = read_facts(&w);
 
 	read_boot(boot, sizeof(boot));
 	if (rc == 0)
@@ -336,6 +408,8 @@ int snapshotter_reconcile(struct snapshotter *s, struct failure *f)
 		qsort(w.branches.e, w.branches.n, sizeof(*w.branches.e), by_id);
 	if (rc == 0)
 		rc = store_walk(s->store, 0, false, fix_row, &w, f);
+	if (rc == 0)
+		rc = describe_all(&w);
 	if (rc == 0)
 		rc = drop_orphans(&w);
 	if (rc == 0)
@@ -358,6 +432,8 @@ int snapshotter_reconcile(struct snapshotter *s, struct failure *f)
 	}
 	free(w.lost.id);
 	free(w.placed.id);
+	for (size_t i = 0; i < w.branches.n; i++)
+		json_object_put(w.branches.e[i].rows);
 	free(w.branches.e);
 	return rc;
 }

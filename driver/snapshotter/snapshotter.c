@@ -5,6 +5,7 @@
 
 #include "../common/log.h"
 #include "../common/util.h"
+#include "describe.h"
 #include "labels.h"
 
 /* ---- Failures ------------------------------------------------------------ */
@@ -56,6 +57,17 @@ int snapshotter_stat(struct snapshotter *s, const char *key,
 
 /* ---- Create -------------------------------------------------------------- */
 
+static void describe_key(struct snapshotter *s, const char *key)
+{
+	struct snapshot snap;
+	struct failure f;
+
+	if (store_get(s->store, key, &snap, &f) < 0)
+		return; /* it has gone again */
+	describe_branch(s->store, s->pool, snap.branch);
+	snapshot_clear(&snap);
+}
+
 /* 1: the chain is here already, which the failure says; 0: go on. */
 static int adopt(struct snapshotter *s, const char *key, const char *parent,
 		 json_object *labels, struct failure *f)
@@ -66,6 +78,8 @@ static int adopt(struct snapshotter *s, const char *key, const char *parent,
 	if (str_empty(chain))
 		return 0;
 	rc = store_adopt_chain(s->store, chain, key, parent, labels, f);
+	if (rc > 1)
+		describe_key(s, key);
 	if (rc > 0)
 		failure_set(f, FAILURE_ALREADY_EXISTS, EEXIST,
 			    "snapshot '%.300s' is here already", chain);
@@ -75,15 +89,20 @@ static int adopt(struct snapshotter *s, const char *key, const char *parent,
 static int make_branch(struct snapshotter *s, const struct snapshot *snap,
 		       const char *mountpoint, struct failure *f)
 {
+	cleanup_free char *meta = describe_snapshot(snap);
 	bool readonly = snap->kind == KIND_VIEW;
-	int rc = pool_create(s->pool, snap->branch, snap->parent_branch,
-			     mountpoint, readonly, f);
+	int rc;
+
+	if (!meta)
+		return failure_no_memory(f);
+	rc = pool_create(s->pool, snap->branch, snap->parent_branch, mountpoint,
+			 readonly, meta, f);
 
 	if (rc < 0 && f->status == FAILURE_RESOURCE_EXHAUSTED) {
 		/* what was removed may not have been freed yet */
 		reaper_wait(s->reaper);
 		rc = pool_create(s->pool, snap->branch, snap->parent_branch,
-				 mountpoint, readonly, f);
+				 mountpoint, readonly, meta, f);
 	}
 	if (rc == 0)
 		rc = quota_begin(s, snap, f);
@@ -171,12 +190,34 @@ int snapshotter_mounts(struct snapshotter *s, const char *key,
 
 /* ---- Commit -------------------------------------------------------------- */
 
-static int seal(struct snapshotter *s, const struct snapshot *snap,
-		struct failure *f)
+/* What it will be described as. NULL: out of memory. */
+static char *describe_committed(const struct snapshot *snap, const char *name,
+				json_object *labels)
 {
-	int64_t size = 0, inodes = 0;
-	int rc = pool_seal(s->pool, snap->branch, f);
+	struct snapshot as = *snap;
+	struct failure f;
+	char *text;
 
+	as.kind = KIND_COMMITTED;
+	as.name = (char *)name;
+	as.created_ns = snap->updated_ns;
+	if (labels_copy(labels, &as.labels, &f) < 0)
+		return NULL;
+	text = describe_snapshot(&as);
+	json_object_put(as.labels);
+	return text;
+}
+
+static int seal(struct snapshotter *s, const struct snapshot *snap,
+		const char *name, json_object *labels, struct failure *f)
+{
+	cleanup_free char *meta = describe_committed(snap, name, labels);
+	int64_t size = 0, inodes = 0;
+	int rc;
+
+	if (!meta)
+		return failure_no_memory(f);
+	rc = pool_seal(s->pool, snap->branch, meta, f);
 	if (rc == 0)
 		rc = pool_usage(s->pool, snap->branch, &size, &inodes, f);
 	if (rc < 0)
@@ -184,7 +225,8 @@ static int seal(struct snapshotter *s, const struct snapshot *snap,
 	/* the branch is on disk: sealing it took it there */
 	rc = store_wait_durable(s->store, snap, f);
 	return rc < 0 ? rc
-		      : store_end_commit(s->store, snap->id, size, inodes, f);
+		      : store_end_commit(s->store, snap->id, snap->updated_ns,
+					 size, inodes, f);
 }
 
 int snapshotter_commit(struct snapshotter *s, const char *key, const char *name,
@@ -198,13 +240,17 @@ int snapshotter_commit(struct snapshotter *s, const char *key, const char *name,
 	reaper_settle(s->reaper);
 	if (store_begin_commit(s->store, key, name, labels, &snap, f) < 0)
 		return -1;
-	rc = seal(s, &snap, f);
+	describe_lock(snap.branch);
+	rc = seal(s, &snap, name, labels, f);
+	describe_unlock(snap.branch);
 	/* sealed or not, it can be committed again */
 	if (rc < 0 && store_cancel_commit(s->store, snap.id, &other) < 0) {
 		log_event(LOG_ERROR, "commit left unfinished for now", "key",
 			  key, "error", other.text, NULL);
 		reaper_undo(s->reaper, snap.id, true);
 	}
+	if (rc < 0) /* it may have been sealed as what it is not */
+		describe_branch(s->store, s->pool, snap.branch);
 	mountpoint = rc == 0 ? pool_mountpoint(s->pool, snap.id) : NULL;
 	if (mountpoint) /* else the next start takes it away */
 		reaper_unmount(s->reaper, mountpoint);

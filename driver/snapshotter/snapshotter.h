@@ -17,9 +17,14 @@
  * for; it goes with the last of them. A lost snapshot is one whose branch is not
  * in the pool: all that can be done with it is to list, relabel and remove it.
  *
+ * Each branch has a description of its snapshots in the pool (describe.h), made
+ * with it and sealed with it, so that it costs no call of its own; only changed
+ * labels and adopted snapshots do.
+ *
  * Threads: any may call any of these. Two calls for one snapshot are ordered by
  * the row's state, which only one of them can change. No lock is held across a
- * call to the pool but the pool's own.
+ * call to the pool but the pool's own, and describe_lock(), whose users write a
+ * branch's metadata.
  */
 #ifndef DAXFS_SNAPSHOTTER_H
 #define DAXFS_SNAPSHOTTER_H
@@ -80,6 +85,15 @@ int snapshotter_cleanup(struct snapshotter *s, struct failure *f);
  * freed by the reaper.
  */
 int snapshotter_reconcile(struct snapshotter *s, struct failure *f);
+
+/* "s-17", a branch of ours → 17; -1: somebody else's. */
+int64_t snapshotter_branch_id(const char *name);
+
+/*
+ * rebuild.c: the store is new, but the pool is not: make rows of what its
+ * branches say of themselves. Says in the log what came back.
+ */
+int snapshotter_rebuild(struct snapshotter *s, struct failure *f);
 
 void snapshotter_free_lost(struct snapshotter *s);
 

@@ -298,6 +298,7 @@ int store_adopt_chain(struct store *s, const char *chain, const char *key,
 			if (rc == 0)
 				rc = insert_alias(s, key, p.id, source, clean,
 						  f);
+			found = 2;
 		}
 		rc = txn_end(s, rc, f);
 	}
@@ -341,20 +342,17 @@ int store_begin_commit(struct store *s, const char *key, const char *name,
 				    "ssi", name, labels_text(clean), out->id);
 		rc = txn_end(s, rc, f);
 	}
-	if (rc < 0)
+	if (rc < 0) {
 		snapshot_clear(out);
-	else
+	} else {
 		out->commit = wal_start(&s->wal);
+		out->updated_ns = now_ns();
+	}
 	json_object_put(clean);
 	return rc;
 }
 
-/*
- * The chain that a committed snapshot holds: what its snapshot.ref label says,
- * else the last part of its name (containerd's are NAMESPACE/NUMBER/CHAIN)
- * when that is a digest.
- */
-static const char *chain_of(const char *name, json_object *labels)
+const char *chain_of(const char *name, json_object *labels)
 {
 	const char *slash = strrchr(name, '/');
 	const char *s = slash ? slash + 1 : name;
@@ -397,8 +395,8 @@ static int pending_chain(struct store *s, int64_t id, char **chain,
 	return rc;
 }
 
-int store_end_commit(struct store *s, int64_t id, int64_t size, int64_t inodes,
-		     struct failure *f)
+int store_end_commit(struct store *s, int64_t id, int64_t time_ns, int64_t size,
+		     int64_t inodes, struct failure *f)
 {
 	cleanup_free char *chain = NULL;
 	int rc = txn_begin(s, false, f);
@@ -413,7 +411,7 @@ int store_end_commit(struct store *s, int64_t id, int64_t size, int64_t inodes,
 			    " created = ?2, updated = ?2, size = ?3,"
 			    " inodes = ?4, pending = NULL,"
 			    " pending_labels = NULL WHERE id = ?5",
-			    "siiii", chain, now_ns(), size, inodes, id);
+			    "siiii", chain, time_ns, size, inodes, id);
 	return txn_end(s, rc, f);
 }
 

@@ -33,6 +33,7 @@
 enum snapshot_kind { KIND_VIEW = 1, KIND_ACTIVE = 2, KIND_COMMITTED = 3 };
 
 enum snapshot_state {
+	STATE_NONE = 0,
 	STATE_PREPARING = 1, /* the branch may not be there yet */
 	STATE_READY = 2,
 	STATE_COMMITTING = 3, /* active, to become `pending` */
@@ -43,8 +44,9 @@ struct snapshot {
 	int64_t id;
 	enum snapshot_kind kind;
 	enum snapshot_state state;
-	char *name;   /* NULL: removing */
-	char *parent; /* "": none */
+	char *name;        /* NULL: removing */
+	char *parent;      /* "": none */
+	int64_t parent_id; /* 0: none */
 	char *branch;
 	char *parent_branch; /* NULL: none */
 	json_object *labels; /* strings to strings */
@@ -55,7 +57,13 @@ struct snapshot {
 
 struct store;
 
-/* Open or create. The failure names the file and what to do. */
+/* Now, for created and updated. */
+int64_t now_ns(void);
+
+/*
+ * Open or create. The failure names the file and what to do; its err is EUCLEAN
+ * where the file is damaged.
+ */
 int store_open(const char *path, struct store **out, struct failure *f);
 void store_close(struct store *s); /* NULL is fine */
 
@@ -68,6 +76,23 @@ int store_get_meta(struct store *s, const char *key, char **value,
 		   struct failure *f);
 int store_set_meta(struct store *s, const char *key, const char *value,
 		   struct failure *f);
+
+/*
+ * ---- store_rebuild.c ----
+ * Rename a damaged store, with its log; *aside is its new name, allocated.
+ */
+int store_set_aside(const char *path, char **aside, struct failure *f);
+/* The store is gone, but not its log, which must not get into a new one. */
+bool store_left_log(const char *path);
+/*
+ * In one durable transaction: make rows of all of these that are ready, or are
+ * to be removed, in order of id, of this pool. Ids continue after last_id. `kept` becomes the fact
+ * STORE_KEPT: branches up to there that no row has are not ours to delete.
+ */
+#define STORE_KEPT "kept_branches"
+int store_fill(struct store *s, const struct snapshot *rows, size_t n,
+	       const char *pool, int64_t last_id, int64_t kept,
+	       struct failure *f);
 
 /* The highest id that was ever given, 0: none; -1. */
 int64_t store_last_id(struct store *s, struct failure *f);
@@ -89,8 +114,8 @@ int store_wait_durable(struct store *s, const struct snapshot *snap,
 /*
  * snapshot.ref: is `chain` here already, as a committed snapshot whose parent
  * holds the same as `parent`? 1: yes, and a committed snapshot with these
- * labels and that parent is recorded (as `key`, sharing the branch, when none
- * was); 0: no.
+ * labels and that parent was recorded; 2: it is so now, as `key`, and shares the
+ * branch; 0: no.
  */
 int store_adopt_chain(struct store *s, const char *chain, const char *key,
 		      const char *parent, json_object *labels,
@@ -101,13 +126,14 @@ int store_drop_chain(struct store *s, int64_t id, struct failure *f);
 
 /*
  * AlreadyExists: name; NotFound: key; FailedPrecondition: not active. The row
- * is then "committing" and keeps its key until store_end_commit().
+ * is then "committing" and keeps its key until store_end_commit(), which takes
+ * the time of the commit: out->updated_ns.
  */
 int store_begin_commit(struct store *s, const char *key, const char *name,
 		       json_object *labels, struct snapshot *out,
 		       struct failure *f);
-int store_end_commit(struct store *s, int64_t id, int64_t size, int64_t inodes,
-		     struct failure *f);
+int store_end_commit(struct store *s, int64_t id, int64_t time_ns, int64_t size,
+		     int64_t inodes, struct failure *f);
 /* 0 also when it is not being committed. */
 int store_cancel_commit(struct store *s, int64_t id, struct failure *f);
 
@@ -146,6 +172,10 @@ typedef int (*store_walk_fn)(void *arg, const struct snapshot *snap);
 /* Visible snapshots that match, by name. One consistent view of the data. */
 int store_list(struct store *s, const struct filter *filter, store_walk_fn fn,
 	       void *arg, struct failure *f);
+
+/* Visible snapshots that have a branch, by id; fn must not call the store. */
+int store_walk_branch(struct store *s, const char *branch, store_walk_fn fn,
+		      void *arg, struct failure *f);
 
 /*
  * All rows, or those in one state (0: any), by id, downwards if `descending`.

@@ -56,11 +56,13 @@ int db_failure(sqlite3 *db, const char *doing, struct failure *f)
 {
 	int code = sqlite3_errcode(db);
 	bool full = code == SQLITE_FULL || code == SQLITE_NOMEM;
+	bool damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
 
 	return failure_set(f,
 			   full ? FAILURE_RESOURCE_EXHAUSTED : FAILURE_UNKNOWN,
 			   code == SQLITE_FULL    ? ENOSPC
 			   : code == SQLITE_NOMEM ? ENOMEM
+			   : damaged              ? EUCLEAN
 						  : EIO,
 			   "metadata: cannot %s: %s", doing,
 			   sqlite3_errmsg(db));
@@ -206,6 +208,7 @@ int snapshot_read(sqlite3_stmt *st, struct snapshot *out, struct failure *f)
 		.updated_ns = sqlite3_column_int64(st, 9),
 		.size = sqlite3_column_int64(st, 10),
 		.inodes = sqlite3_column_int64(st, 11),
+		.parent_id = sqlite3_column_int64(st, 12),
 	};
 	if (out->parent && out->branch &&
 	    json_object_is_type(out->labels, json_type_object))
@@ -318,6 +321,26 @@ static int check_schema(sqlite3 *db, const char *path, struct failure *f)
 	return 0;
 }
 
+/* All pages are read once: what is damaged is better known now than later. */
+static int check_pages(sqlite3 *db, struct failure *f)
+{
+	sqlite3_stmt *st;
+	int rc = db_prepare(db, f, &st, "PRAGMA quick_check(1)", "");
+	int step;
+
+	if (rc < 0)
+		return rc;
+	step = sqlite3_step(st);
+	if (step != SQLITE_ROW)
+		rc = db_failure(db, "check", f);
+	else if (!str_eq((const char *)sqlite3_column_text(st, 0), "ok"))
+		rc = failure_set(f, FAILURE_UNKNOWN, EUCLEAN,
+				 "metadata: damaged: %.200s",
+				 (const char *)sqlite3_column_text(st, 0));
+	db_done(st);
+	return rc;
+}
+
 static int configure(sqlite3 *db, bool writing, struct failure *f)
 {
 	sqlite3_busy_timeout(db, BUSY_MS);
@@ -328,7 +351,9 @@ static int configure(sqlite3 *db, bool writing, struct failure *f)
 	if (db_run(db, f, "PRAGMA journal_mode = WAL", "") < 0 ||
 	    db_run(db, f, "PRAGMA synchronous = NORMAL", "") < 0)
 		return -1;
-	return db_run(db, f, "PRAGMA foreign_keys = 1", "");
+	if (db_run(db, f, "PRAGMA foreign_keys = 1", "") < 0)
+		return -1;
+	return check_pages(db, f);
 }
 
 /* SQLite would go by the umask, and gives its other files the mode of this one. */

@@ -28,7 +28,7 @@ struct store {
 /* The columns that snapshot_read() expects. */
 #define SNAPSHOT_COLUMNS                                              \
 	"s.id, s.kind, s.state, s.name, p.name, s.branch, p.branch, " \
-	"s.labels, s.created, s.updated, s.size, s.inodes"
+	"s.labels, s.created, s.updated, s.size, s.inodes, s.parent"
 #define SNAPSHOT_FROM \
 	" FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent "
 
@@ -75,7 +75,11 @@ int snapshot_find(sqlite3 *db, struct snapshot *out, struct failure *f,
 int txn_begin(struct store *s, bool durable, struct failure *f);
 int txn_end(struct store *s, int rc, struct failure *f);
 
-/* Now, for created and updated. */
-int64_t now_ns(void);
+/*
+ * The chain that a committed snapshot holds: what its snapshot.ref label says,
+ * else the last part of its name (containerd's are NAMESPACE/NUMBER/CHAIN) when
+ * that is a digest. Borrowed; NULL: none.
+ */
+const char *chain_of(const char *name, json_object *labels);
 
 #endif

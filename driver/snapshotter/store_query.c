@@ -138,6 +138,36 @@ int store_list(struct store *s, const struct filter *filter, store_walk_fn fn,
 	return rc;
 }
 
+int store_walk_branch(struct store *s, const char *branch, store_walk_fn fn,
+		      void *arg, struct failure *f)
+{
+	sqlite3_stmt *st;
+	int step, rc;
+
+	pthread_mutex_lock(&s->lock);
+	rc = db_prepare(s->db, f, &st,
+			"SELECT " SNAPSHOT_COLUMNS SNAPSHOT_FROM
+			"WHERE s.branch = ? AND " SNAPSHOT_VISIBLE
+			" ORDER BY s.id",
+			"s", branch);
+	while (rc == 0 && (step = sqlite3_step(st)) != SQLITE_DONE) {
+		struct snapshot snap;
+
+		if (step != SQLITE_ROW) {
+			rc = db_failure(s->db, "read", f);
+			break;
+		}
+		rc = snapshot_read(st, &snap, f);
+		if (rc == 0) {
+			rc = fn(arg, &snap);
+			snapshot_clear(&snap);
+		}
+	}
+	db_done(st);
+	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
 static int collect(sqlite3_stmt *st, sqlite3 *db, struct snapshot **rows,
 		   size_t *n, struct failure *f)
 {

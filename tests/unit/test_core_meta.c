@@ -92,7 +92,8 @@ static void test_rules(void **state)
 	assert_int_equal(daxfs_branch_get_meta(g.r, "b", NULL, 0), 5000);
 	assert_int_equal(daxfs_branch_get_meta(g.r, "b", got, 4999), -ERANGE);
 	assert_int_equal(info_of("b").meta_len, 5000);
-	assert_true(info_of("b").meta_crc);
+	assert_int_equal(info_of("b").meta_crc,
+			 daxfs_branch_meta_crc(info_of("b").id, blob, 5000));
 	assert_int_equal(daxfs_branch_create_meta(g.r, "c", "b", 0, blob,
 						  LIMIT + 1),
 			 -EINVAL);

@@ -357,7 +357,7 @@ static void test_killed_create(void **state)
 	OK(store_begin_create(x->s.store, KIND_ACTIVE, "b", "", NULL, &snap,
 			      &f));
 	source = pool_mountpoint(x->s.pool, snap.id);
-	OK(pool_create(x->s.pool, snap.branch, NULL, source, false, &f));
+	OK(pool_create(x->s.pool, snap.branch, NULL, source, false, NULL, &f));
 	snapshot_clear(&snap);
 	restart(x);
 	check_counts(x, 0, 0);
@@ -379,7 +379,7 @@ static void test_killed_commit(void **state)
 	OK(store_begin_commit(x->s.store, "a", "ca", NULL, &snap, &f));
 	snapshot_clear(&snap);
 	OK(store_begin_commit(x->s.store, "b", "cb", NULL, &snap, &f));
-	OK(pool_seal(x->s.pool, snap.branch, &f));
+	OK(pool_seal(x->s.pool, snap.branch, NULL, &f));
 	snapshot_clear(&snap);
 	make(x, KIND_ACTIVE, "d", "");
 	restart(x);
@@ -415,14 +415,14 @@ static void test_other_boot(void **state)
 	OK(store_begin_create(x->s.store, KIND_ACTIVE, "b", "", NULL, &snap,
 			      &f));
 	source = pool_mountpoint(x->s.pool, snap.id);
-	OK(pool_create(x->s.pool, snap.branch, NULL, source, false, &f));
+	OK(pool_create(x->s.pool, snap.branch, NULL, source, false, NULL, &f));
 	put_file(source, "b");
 	free(source);
 	snapshot_clear(&snap);
 	OK(store_begin_commit(x->s.store, "c", "cc", NULL, &snap, &f));
 	snapshot_clear(&snap);
 	OK(store_begin_commit(x->s.store, "d", "cd", NULL, &snap, &f));
-	OK(pool_seal(x->s.pool, snap.branch, &f));
+	OK(pool_seal(x->s.pool, snap.branch, NULL, &f));
 	snapshot_clear(&snap);
 	OK(store_set_meta(x->s.store, "boot", "another", &f));
 	restart(x);
@@ -518,9 +518,9 @@ static void test_leftovers(void **state)
 	layer(x, "c", "");
 	snprintf(path, sizeof(path), "%s/mnt/998", x->state);
 	snprintf(path2, sizeof(path2), "%s/mnt/999", x->state);
-	OK(pool_create(x->s.pool, "s-998", "s-1", path, false, &f));
-	OK(pool_seal(x->s.pool, "s-998", &f));
-	OK(pool_create(x->s.pool, "s-999", "s-998", path2, false, &f));
+	OK(pool_create(x->s.pool, "s-998", "s-1", path, false, NULL, &f));
+	OK(pool_seal(x->s.pool, "s-998", NULL, &f));
+	OK(pool_create(x->s.pool, "s-999", "s-998", path2, false, NULL, &f));
 	snprintf(path, sizeof(path), "%s/mnt/empty", x->state);
 	assert_int_equal(mkdir(path, 0755), 0);
 	snprintf(path, sizeof(path), "%s/mnt/997", x->state);

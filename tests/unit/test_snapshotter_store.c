@@ -113,7 +113,7 @@ static int64_t commit(struct fixture *x, const char *key, const char *name,
 	int64_t id;
 
 	if (store_begin_commit(x->s, key, name, o, &snap, &f) < 0 ||
-	    store_end_commit(x->s, snap.id, 10, 2, &f) < 0)
+	    store_end_commit(x->s, snap.id, snap.updated_ns, 10, 2, &f) < 0)
 		fail_msg("%s", f.text);
 	id = snap.id;
 	snapshot_clear(&snap);
@@ -273,7 +273,7 @@ static void test_committing(void **state)
 	reopen(x);
 	assert_int_equal(store_cancel_commit(x->s, snap.id, &f), 0);
 	snapshot_clear(&snap);
-	assert_int_equal(store_end_commit(x->s, 1, 0, 0, &f), -1);
+	assert_int_equal(store_end_commit(x->s, 1, 1, 0, 0, &f), -1);
 	commit(x, "b", "c", NULL);
 	commit(x, "a", "d", NULL);
 }
@@ -397,7 +397,7 @@ static void test_adopt(void **state)
 	assert_int_equal(adopt(x, "k1", ""), 0);
 	make(x, KIND_ACTIVE, "a", "");
 	source = commit(x, "a", "ns/7/" CHAIN, NULL);
-	assert_int_equal(adopt(x, "k1", ""), 1); /* under another name */
+	assert_int_equal(adopt(x, "k1", ""), 2); /* under another name */
 	assert_int_equal(store_get(x->s, "k1", &snap, &f), 0);
 	assert_int_equal(snap.kind, KIND_COMMITTED);
 	assert_string_equal(snap.branch, "s-1");

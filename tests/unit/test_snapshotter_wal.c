@@ -206,7 +206,7 @@ static void test_commit_is_on_disk(void **state)
 	s = open_copy();
 	assert_int_equal(rows(s, STATE_COMMITTING, STATE_REMOVING), 1);
 	/* the next start finishes it */
-	assert_int_equal(store_end_commit(s, snap.id, 5, 6, &f), 0);
+	assert_int_equal(store_end_commit(s, snap.id, 1, 5, 6, &f), 0);
 	snapshot_clear(&snap);
 	assert_int_equal(store_get(s, "name", &snap, &f), 0);
 	assert_int_equal(snap.kind, KIND_COMMITTED);
