@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/containerd/mount"
 	"github.com/containerd/containerd/snapshots"
 	"github.com/containerd/containerd/snapshots/proxy"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 )
 
@@ -82,14 +83,24 @@ func fill(dir string, n, size int) error {
 }
 
 // layer prepares key on parent, fills it, commits it to name; the commit is
-// timed as op unless that is empty.
-func (b *bench) layer(c *client, op, name, parent string, files, size int) error {
+// timed as op unless that is empty. durable: with a syncfs before it, which is
+// what takes overlayfs's files to the disk.
+func (b *bench) layer(c *client, op, name, parent string, files, size int, durable bool) error {
 	ctx, key := context.Background(), name+"-active"
 	m, err := c.sn.Prepare(ctx, key, parent)
 	if err != nil {
 		return err
 	}
-	err = mount.WithTempMount(ctx, m, func(dir string) error { return fill(dir, files, size) })
+	var sync time.Duration
+	err = mount.WithTempMount(ctx, m, func(dir string) error {
+		if err := fill(dir, files, size); err != nil || !durable {
+			return err
+		}
+		start := time.Now()
+		err := syncfs(dir)
+		sync = time.Since(start)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -97,7 +108,20 @@ func (b *bench) layer(c *client, op, name, parent string, files, size int) error
 	if op == "" {
 		return commit()
 	}
-	return b.time(c, op, commit)
+	if err := b.time(c, op, commit); err != nil {
+		return err
+	}
+	c.times[op][len(c.times[op])-1] += sync
+	return nil
+}
+
+func syncfs(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Syncfs(int(f.Fd()))
 }
 
 // container is what a container's start and end ask for.
@@ -132,13 +156,22 @@ func (b *bench) layers(c *client, round int) error {
 	for _, l := range []struct {
 		what        string
 		files, size int
+		durable     bool
 	}{
-		{"nothing", 0, 0},
-		{"100 files", 100, small},
+		{"nothing", 0, 0, false},
+		{"100 files", 100, small, false},
+		{"100 files, on disk", 100, small, true},
+		{"64 MiB, on disk", 64, 1 << 20, true},
 	} {
-		name := fmt.Sprintf("l%d-%d", round, l.files)
-		if err := b.layer(c, "Commit of "+l.what, name, "base", l.files, l.size); err != nil {
+		name := fmt.Sprintf("l%d-%s", round, l.what)
+		if err := b.layer(c, "Commit of "+l.what, name, "base", l.files, l.size, l.durable); err != nil {
 			return err
+		}
+		if l.durable {
+			if err := c.sn.Remove(ctx, name); err != nil {
+				return err
+			}
+			continue
 		}
 		err := b.time(c, "Remove of "+l.what, func() error { return c.sn.Remove(ctx, name) })
 		if err != nil {
@@ -211,7 +244,7 @@ func (b *bench) each(rounds int, fn func(*client, int) error) error {
 
 func (b *bench) run() error {
 	for _, c := range b.clients {
-		if err := b.layer(c, "", "base", "", 200, small); err != nil {
+		if err := b.layer(c, "", "base", "", 200, small, false); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
@@ -230,7 +263,7 @@ func at(sorted []time.Duration, part float64) time.Duration {
 
 func (b *bench) print(w io.Writer) {
 	last := b.clients[len(b.clients)-1]
-	fmt.Fprintf(w, "%-24s", "microseconds")
+	fmt.Fprintf(w, "%-30s", "microseconds")
 	for _, c := range b.clients {
 		fmt.Fprintf(w, " %12s %9s", c.name, "p99")
 	}
@@ -239,7 +272,7 @@ func (b *bench) print(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	for _, op := range b.order {
-		fmt.Fprintf(w, "%-24s", op)
+		fmt.Fprintf(w, "%-30s", op)
 		for _, c := range b.clients {
 			t := c.times[op]
 			sort.Slice(t, func(i, j int) bool { return t[i] < t[j] })

@@ -31,6 +31,7 @@ func TestRPC(t *testing.T) {
 		{"LabelLimits", testLabelLimits},
 		{"Masks", testMasks},
 		{"Parents", testParents},
+		{"PrepareAtOnce", testPrepareAtOnce},
 		{"CommitStates", testCommitStates},
 		{"RemoveStates", testRemoveStates},
 		{"States", testStates},
@@ -415,6 +416,27 @@ func testParents(t *testing.T, e *env) {
 			}
 		}
 	}
+}
+
+// Of several for one key one wins; those for others do not meet it.
+func testPrepareAtOnce(t *testing.T, e *env) {
+	won := 0
+	for _, err := range e.atOnce(24, func(i int) error {
+		if i%2 == 0 {
+			return e.rawPrepare(e.name("key"), "", nil)
+		}
+		return e.rawView(e.name(fmt.Sprintf("other%d", i)), "", nil)
+	}) {
+		if err == nil {
+			won++
+		} else {
+			wants(t, "Prepare at once", err, codes.AlreadyExists, e.name("key"))
+		}
+	}
+	if won != 1+12 {
+		t.Errorf("%d calls succeeded, of 12 for one key and 12 for others", won)
+	}
+	check(t, e.rawMounts(e.name("key")))
 }
 
 func testCommitStates(t *testing.T, e *env) {

@@ -339,6 +339,54 @@ static void test_statements_are_reused(void **state)
 	assert_in_range(n, 1, 60);
 }
 
+/* However many snapshots there are: no call but a list looks at all of them. */
+static void test_no_call_reads_all(void **state)
+{
+	struct fixture *x = *state;
+	struct store *s = x->store;
+	struct snapshot snap;
+	sqlite3_stmt *st = NULL;
+	unsigned n = 0;
+
+	for (int i = 0; i < 20; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "other%d", i);
+		make(s, key, &snap);
+		snapshot_clear(&snap);
+	}
+	for (int i = 0; i < 3; i++) {
+		char key[16], name[16];
+
+		snprintf(key, sizeof(key), "k%d", i);
+		snprintf(name, sizeof(name), "n%d", i);
+		make(s, key, &snap);
+		snapshot_clear(&snap);
+		assert_int_equal(store_begin_commit(s, key, name, NULL, &snap,
+						    &f),
+				 0);
+		assert_int_equal(store_cancel_commit(s, snap.id, &f), 0);
+		snapshot_clear(&snap);
+		assert_int_equal(store_update(s, key, NULL, NULL, 0, &snap, &f),
+				 0);
+		assert_int_equal(store_branch_shared(s, snap.branch, snap.id,
+						     &f),
+				 0);
+		assert_int_equal(store_adopt_chain(s, "c", "x", "", NULL, &f),
+				 0);
+		assert_int_equal(store_remove(s, key, &f), 0);
+		assert_int_equal(store_walk(s, STATE_REMOVING, true, count_one,
+					    &n, &f),
+				 0);
+		assert_int_equal(store_forget(s, snap.id, &f), 0);
+		snapshot_clear(&snap);
+	}
+	assert_int_equal(n, 3);
+	while ((st = sqlite3_next_stmt(s->db, st)))
+		if (sqlite3_stmt_status(st, SQLITE_STMTSTATUS_FULLSCAN_STEP, 0))
+			fail_msg("reads all rows: %s", sqlite3_sql(st));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -352,6 +400,7 @@ int main(void)
 		T(test_disk_error),
 		T(test_log_is_bounded),
 		T(test_statements_are_reused),
+		T(test_no_call_reads_all),
 	};
 
 	return cmocka_run_group_tests_name("wal", tests, NULL, NULL);
