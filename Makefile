@@ -64,7 +64,7 @@ PKGS_daxfs-fuse := fuse3 json-c
 PKGS_daxfs-keeper := json-c
 PKGS_daxfs-snapshotter := json-c sqlite3 inih libpcre2-8 libsystemd
 PKGS_daxfs-grpc := json-c libnghttp2 libprotobuf-c inih libsystemd \
-	libseccomp libcap
+	libseccomp libcap libmicrohttpd
 PKGS_ALL := $(sort $(foreach p,daxfs daxfs-fuse daxfs-snapshotter daxfs-grpc,$(PKGS_$(p))))
 
 NOBUILD := help clean distclean lint format install-deps

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "driver/common/metrics.h"
 #include "driver/common/util.h"
 
 void grpc_call_due_at(struct grpc_call *call, int64_t when)
@@ -27,6 +28,9 @@ struct grpc_call *grpc_call_new(struct grpc_conn *c, int32_t stream)
 		c->calls->prev = call;
 	c->calls = call;
 	grpc_call_due_at(call, call->started_ms + GRPC_REQUEST_TIMEOUT_MS);
+	call->begun_ns = metrics_now();
+	if (c->handler->began)
+		c->handler->began(c->handler->arg);
 	return call;
 }
 
@@ -51,8 +55,26 @@ void grpc_call_drop_body(struct grpc_call *call)
 	call->body_cap = 0;
 }
 
+void grpc_call_answered(struct grpc_call *call)
+{
+	call->took_ns = metrics_now() - call->begun_ns;
+}
+
+static void count(const struct grpc_call *call)
+{
+	const struct grpc_handler *h = call->conn->handler;
+	bool cut = call->cut || !call->took_ns;
+
+	if (h->ended)
+		h->ended(h->arg, call->method,
+			 cut ? GRPC_CANCELLED : call->result.status,
+			 call->took_ns ? call->took_ns
+				       : metrics_now() - call->begun_ns);
+}
+
 void grpc_call_free(struct grpc_call *call)
 {
+	count(call);
 	if (call->prev)
 		call->prev->next = call->next;
 	else

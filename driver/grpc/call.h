@@ -59,12 +59,17 @@ struct grpc_call {
 	bool responded; /* response headers are submitted */
 	bool deferred;  /* nghttp2 waits for more data */
 	struct grpc_result result;
+
+	uint64_t begun_ns, took_ns; /* by metrics_now(); took: to the answer */
+	bool cut;                   /* the stream ended before its answer */
 };
 
 /* ---- call.c: life, time -------------------------------------------------- */
 
 struct grpc_call *grpc_call_new(struct grpc_conn *c, int32_t stream);
 void grpc_call_free(struct grpc_call *call);
+/* What it ends with stands; the time is taken. */
+void grpc_call_answered(struct grpc_call *call);
 void grpc_call_drop_body(struct grpc_call *call);
 /* grpc_call_expire() is wanted then. */
 void grpc_call_due_at(struct grpc_call *call, int64_t when);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include "driver/common/confine.h"
@@ -19,6 +20,7 @@ static const char *const calls[] = { "connect", NULL };
 static const struct confine_rule rules[] = {
 	/* to the snapshotter and the service manager */
 	{ "socket", 0, UINT64_MAX, AF_UNIX, 0 },
+	{ "prctl", 0, UINT64_MAX, PR_SET_NAME, 0 },
 	/* threads; clone3 hides its flags, so glibc is to take clone */
 	{ "clone", 0, CLONE_THREAD, CLONE_THREAD, 0 },
 	{ "clone3", 0, 0, 0, ENOSYS },

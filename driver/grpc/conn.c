@@ -123,9 +123,9 @@ static int on_stream_close(nghttp2_session *session, int32_t stream,
 {
 	struct grpc_call *call = find_call(session, stream);
 
-	(void)error;
 	(void)arg;
 	if (call) {
+		call->cut = error != NGHTTP2_NO_ERROR;
 		grpc_call_abandon(call);
 		grpc_call_free(call);
 	}
@@ -202,6 +202,7 @@ void grpc_conn_free(struct grpc_conn *c)
 	while (c->calls) {
 		struct grpc_call *call = c->calls;
 
+		call->cut = true;
 		grpc_call_abandon(call);
 		grpc_call_free(call);
 	}

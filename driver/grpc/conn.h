@@ -47,6 +47,13 @@ struct grpc_handler {
 	 * lost). The call must not be touched after this returns.
 	 */
 	void (*gone)(void *arg, struct grpc_call *call);
+	/*
+	 * For counting; may be NULL. A call's headers begin, and its stream is
+	 * closed: GRPC_CANCELLED when it was cut off. `method` as from find().
+	 */
+	void (*began)(void *arg);
+	void (*ended)(void *arg, const void *method, enum grpc_status status,
+		      uint64_t ns);
 	/* `n` bytes of an unfinished call's messages left its queue. */
 	void (*drained)(void *arg, struct grpc_call *call, size_t n);
 };

@@ -43,6 +43,7 @@ int main(int argc, char **argv)
 	o.wait_ms = (int64_t)s.wait_timeout * 1000;
 	o.stop_ms = (int64_t)s.stop_timeout * 1000;
 	o.slow_call_ms = s.slow_call_ms;
+	o.metrics = s.metrics_address;
 	o.confine = grpc_confine;
 	o.arg = s.user;
 	rc = grpc_server_run(&o);

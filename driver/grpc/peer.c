@@ -8,6 +8,7 @@
 #include "driver/common/log.h"
 #include "driver/common/util.h"
 #include "method.h"
+#include "stats.h"
 
 #define IN_SIZE (32u << 10)
 #define OUT_SIZE (32u << 10)
@@ -68,6 +69,21 @@ static void call_drained(void *arg, struct grpc_call *call, size_t n)
 	grpc_backend_drained(peer->all->backend, call, n);
 }
 
+static void call_began(void *arg)
+{
+	(void)arg;
+	grpc_stats_call_began();
+}
+
+static void call_ended(void *arg, const void *method, enum grpc_status status,
+		       uint64_t ns)
+{
+	const struct grpc_method *m = method;
+
+	(void)arg;
+	grpc_stats_call_ended(m ? m->path : NULL, status, ns);
+}
+
 /* ---- Sockets ------------------------------------------------------------- */
 
 static void unlink_peer(struct peer *peer)
@@ -96,6 +112,7 @@ static void peer_close(struct peer *peer, const char *why)
 	close(steal_fd(&peer->fd)); /* leaves the epoll set, too */
 	grpc_conn_free(steal_ptr(&peer->conn));
 	unlink_peer(peer);
+	grpc_stats_disconnected();
 	peer->next = peer->all->dead;
 	peer->all->dead = peer;
 }
@@ -118,6 +135,8 @@ void peers_add(struct peers *p, int fd, int64_t now)
 			.start = start_call,
 			.gone = call_gone,
 			.drained = call_drained,
+			.began = call_began,
+			.ended = call_ended,
 		};
 		rc = grpc_conn_new(&peer->handler, p->budget, now, &peer->conn);
 	}
@@ -137,6 +156,7 @@ void peers_add(struct peers *p, int fd, int64_t now)
 		p->live->prev = peer;
 	p->live = peer;
 	p->count++;
+	grpc_stats_connected();
 }
 
 /* While the client does not take our bytes we take none of its. */
@@ -165,6 +185,7 @@ static int write_out(struct peer *peer, int64_t now)
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -errno;
 		peer->progress_ms = now;
+		grpc_stats_sent((size_t)n);
 		peer->out_start += (size_t)n;
 		peer->out_len -= (size_t)n;
 	}
@@ -216,6 +237,7 @@ static int read_in(struct peer *peer, int64_t now)
 		if (n == 0)
 			return -ECONNRESET;
 		peer->heard_ms = now;
+		grpc_stats_received((size_t)n);
 		rc = grpc_conn_recv(peer->conn, now, buf, (size_t)n);
 		if ((size_t)n < sizeof(buf))
 			break;

@@ -64,6 +64,7 @@ void grpc_call_refuse(struct grpc_call *call, const char *http_status,
 	va_start(ap, fmt);
 	vsnprintf(call->result.text, sizeof(call->result.text), fmt, ap);
 	va_end(ap);
+	grpc_call_answered(call);
 	grpc_call_drop_body(call);
 	grpc_call_submit_end(call, http_status);
 }

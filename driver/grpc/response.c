@@ -167,6 +167,7 @@ void grpc_call_finish(struct grpc_call *call, const struct grpc_result *r)
 	call->user = NULL;
 	if (r)
 		call->result = *r;
+	grpc_call_answered(call);
 	if (!call->responded)
 		grpc_call_submit_end(call, "200");
 	else

@@ -12,8 +12,10 @@
 #include "driver/common/log.h"
 #include "driver/common/util.h"
 #include "driver/ipc/internal.h"
+#include "http.h"
 #include "job.h"
 #include "peer.h"
+#include "stats.h"
 
 #define EVENTS 32
 #define ACCEPT_PAUSE_MS 1000 /* when descriptors or memory are out */
@@ -22,6 +24,7 @@ struct server {
 	const struct grpc_server_options *o;
 	struct grpc_budget budget;
 	struct grpc_backend *backend;
+	struct grpc_http *http; /* or NULL */
 	int epoll, listener, signals;
 	struct peers peers;
 	int64_t accept_at;   /* not before; 0: any time */
@@ -83,6 +86,24 @@ static int open_signals(struct server *s)
 	return s->signals < 0 ? -errno : 0;
 }
 
+/* With the last sockets open the process is confined, and threads may start. */
+static int open_http(struct server *s)
+{
+	cleanup_close int fd = -1;
+
+	if (!str_empty(s->o->metrics)) {
+		fd = grpc_http_listen(s->o->metrics);
+		if (fd < 0)
+			return -1;
+	}
+	if (s->o->confine && s->o->confine(s->o->arg))
+		return -1;
+	if (fd < 0)
+		return 0;
+	s->http = grpc_http_start(steal_fd(&fd), s->o->snapshotter);
+	return s->http ? 0 : -1;
+}
+
 static int server_open(struct server *s)
 {
 	const struct grpc_backend_options b = { .path = s->o->snapshotter,
@@ -103,7 +124,7 @@ static int server_open(struct server *s)
 	if (rc < 0)
 		return fail("cannot start", s->o->address, -rc);
 	peers_init(&s->peers, s->epoll, s->backend, &s->budget);
-	if (open_listener(s) || (s->o->confine && s->o->confine(s->o->arg)))
+	if (open_listener(s) || open_http(s))
 		return -1;
 	rc = watch(s, s->listener, &s->listener);
 	return rc < 0 ? fail("cannot watch", s->o->address, -rc) : 0;
@@ -119,6 +140,7 @@ static void close_listener(struct server *s)
 static void server_close(struct server *s)
 {
 	close_listener(s);
+	grpc_http_stop(s->http);
 	peers_close_all(&s->peers);
 	grpc_backend_free(s->backend);
 	util_close_fd(&s->signals);
@@ -172,6 +194,7 @@ static void accept_peer(struct server *s, int64_t now)
 				  "too many connections, refusing more",
 				  "socket", s->o->address, NULL);
 		s->full = true;
+		grpc_stats_refused();
 		close(fd);
 		return;
 	}

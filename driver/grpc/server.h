@@ -16,6 +16,7 @@ struct grpc_server_options {
 	int64_t wait_ms;         /* for a snapshotter that is away */
 	int64_t stop_ms;         /* for running calls after SIGTERM */
 	unsigned slow_call_ms;   /* those are logged; 0: none */
+	const char *metrics;     /* the address to serve them on; "": none */
 	/* Once all is open, before the first client is heard; 0, or -1. */
 	int (*confine)(const char *arg);
 	const char *arg;

@@ -21,6 +21,8 @@ static void key_table(struct grpc_settings *s, struct conf_key out[KEYS_MAX])
 		  "/run/daxfs/grpc.sock", 0, 0, "the socket to serve on" },
 		{ SECTION, "state", CONF_STR, &s->state, "/run/daxfs", 0, 0,
 		  "the snapshotter's, where its socket is" },
+		{ SECTION, "metrics_address", CONF_STR, &s->metrics_address, "",
+		  0, 0, "where /metrics and /healthz are, as 127.0.0.1:9768" },
 		{ SECTION, "user", CONF_STR, &s->user, GRPC_USER, 0, 0,
 		  "who to become when started as root; empty: stay root" },
 		{ SECTION, "wait_timeout", CONF_UINT, &s->wait_timeout, "15", 0,

@@ -6,9 +6,10 @@
 #include "driver/common/log.h"
 
 struct grpc_settings {
-	char *address; /* the socket to serve on */
-	char *state;   /* of the snapshotter: where its socket is */
-	char *user;    /* to become; "": stay who we are */
+	char *address;         /* the socket to serve on */
+	char *state;           /* of the snapshotter: where its socket is */
+	char *metrics_address; /* "": none are served */
+	char *user;            /* to become; "": stay who we are */
 	unsigned wait_timeout, stop_timeout; /* seconds */
 	unsigned slow_call_ms;               /* 0: never */
 	enum log_level level;

@@ -180,6 +180,29 @@ let_others_in() {
 	assert_output --partial 'user=no-such-user'
 }
 
+@test "metrics and health over HTTP, from the confined process" {
+	stop "$grpc"
+	printf '[grpc]\nmetrics_address = 127.0.0.1:0\n' >conf
+	start_grpc --config conf
+	local port url
+	port=$(sed -n 's/.*msg="serving metrics".* port=\([0-9]*\).*/\1/p' grpc.log)
+	url=http://127.0.0.1:$port
+	client calls
+	run_x "$REPO/tests/grpc/metrics" "$url/metrics"
+	assert_line 'daxfs_grpc_call_seconds_count code=OK method=Prepare 2'
+	assert_line 'daxfs_grpc_call_seconds_count code=FailedPrecondition method=Remove 1'
+	assert_line --regexp '^daxfs_grpc_connections_total outcome=served [1-9]'
+	assert_line --regexp '^daxfs_up [01]$'
+	run_x /usr/bin/python3 -c 'import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[1]).read())' "$url/healthz"
+	assert_output "b'ok\\n'"
+	assert_equal "$(field_of Seccomp "$grpc")" 2
+	stop "$snapshotter" KILL
+	run_x "$REPO/tests/grpc/metrics" "$url/metrics"
+	assert_line 'daxfs_up 0'
+	start_snapshotter # it ends the pool's process, too
+}
+
 @test "silent clients do not keep others out" {
 	run_x /usr/bin/python3 "$BATS_TEST_DIRNAME/../grpc/silent" \
 		"$S/grpc.sock" "$CLIENT"

@@ -100,7 +100,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 	struct state s = { .budget.limit = 1u << 20 };
-	const struct grpc_handler h = { &s, find, start, gone, drained };
+	const struct grpc_handler h = { .arg = &s,
+					.find = find,
+					.start = start,
+					.gone = gone,
+					.drained = drained };
 	struct grpc_conn *c;
 	size_t half = size / 2;
 	int i, rc;
