@@ -16,10 +16,9 @@
 
 #define KEY_REGION 0 /* mounts have their serial numbers */
 
-static void send_message(struct server *srv, enum keeper_kind kind,
-			 unsigned flags, u64 key, const char *text, int fd)
+static void send_data(struct server *srv, enum keeper_kind kind, unsigned flags,
+		      u64 key, const char *data, size_t len, int fd)
 {
-	size_t len = text ? strlen(text) : 0;
 	cleanup_free struct keeper_message *m = malloc(sizeof(*m) + len);
 	int rc = m ? 0 : -ENOMEM;
 
@@ -30,7 +29,7 @@ static void send_message(struct server *srv, enum keeper_kind kind,
 					      .flags = flags,
 					      .key = key };
 		if (len)
-			memcpy(m->data, text, len);
+			memcpy(m->data, data, len);
 		pthread_mutex_lock(&srv->keep.lock);
 		if (srv->keep.fd >= 0)
 			rc = fdmsg_send(srv->keep.fd, m, sizeof(*m) + len, fd);
@@ -40,6 +39,33 @@ static void send_message(struct server *srv, enum keeper_kind kind,
 	if (rc && rc != -EPIPE && rc != -ECONNRESET)
 		log_event(LOG_ERROR, "the keeper cannot be told", "error",
 			  log_err(-rc), NULL);
+}
+
+static void send_message(struct server *srv, enum keeper_kind kind,
+			 unsigned flags, u64 key, const char *text, int fd)
+{
+	send_data(srv, kind, flags, key, text, text ? strlen(text) : 0, fd);
+}
+
+static void send_program(struct server *srv, char **argv)
+{
+	cleanup_free char *data = NULL;
+	size_t len = 0, i;
+
+	for (i = 0; argv[i]; i++)
+		len += strlen(argv[i]) + 1;
+	data = malloc(len + 1);
+	if (!data) {
+		log_event(LOG_ERROR, "no memory to tell the keeper", NULL);
+		return;
+	}
+	for (i = 0, len = 0; argv[i]; i++) {
+		size_t n = strlen(argv[i]) + 1;
+
+		memcpy(data + len, argv[i], n);
+		len += n;
+	}
+	send_data(srv, KEEPER_PROGRAM, 0, 0, data, len, -1);
 }
 
 static void keep_region(struct server *srv)
@@ -70,8 +96,9 @@ __attribute__((noreturn)) static void exec_keeper(const char *path, int sock,
 }
 
 /* Its end of the pair, or -errno. It is no child of ours: nobody waits for it. */
-static int start_keeper(char **argv)
+static int start_keeper(const char *region)
 {
+	char *argv[] = { (char *)"daxfs-keeper", (char *)region, NULL };
 	cleanup_free char *path = path_beside_us("daxfs-keeper");
 	int pair[2], err = 0;
 	pid_t pid;
@@ -93,7 +120,7 @@ static int start_keeper(char **argv)
 
 int keep_start(struct server *srv, char **argv)
 {
-	int fd = start_keeper(argv);
+	int fd = start_keeper(srv->file.path);
 
 	if (fd < 0)
 		return fd;
@@ -111,6 +138,7 @@ void keep_join(struct server *srv, int fd, char **argv)
 	srv->keep.argv = argv;
 	srv->keep.fd = fd;
 	pthread_mutex_unlock(&srv->keep.lock);
+	send_program(srv, argv);
 }
 
 int keep_fd(struct server *srv)

@@ -96,7 +96,6 @@ static char **next_server(const struct options *o)
 	static char *argv[8 + 2 * ARRAY_SIZE(with)];
 	size_t n = 0, i;
 
-	argv[n++] = (char *)"daxfs-keeper";
 	argv[n++] = (char *)o->format_name;
 	argv[n] = path_beside_us("daxfs-fuse");
 	if (!argv[n++])

@@ -237,7 +237,7 @@ int session_resume(struct mount *m);
 /* ---- keep.c: the keeper, see driver/keeper/keeper.h ---- */
 
 /*
- * Start a keeper that starts `argv` (ends with NULL, kept) as the next server.
+ * Start a keeper. `argv` is what KEEPER_PROGRAM says, ends with NULL and is kept.
  * Of mounts that are there already it is told too.
  */
 int keep_start(struct server *srv, char **argv);

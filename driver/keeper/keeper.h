@@ -8,8 +8,9 @@
  * that one keeper serves servers of any later version: these structures and
  * numbers do not change.
  *
- * Server to keeper: PUT, DROP, LEAVE. Keeper to a new server: a PUT for each
- * entry, then END; after that the new server speaks as the first one did.
+ * Server to keeper: PROGRAM once, then PUT, DROP, LEAVE. Keeper to a new server:
+ * a PUT for each entry, then END; after that the new server speaks as the first
+ * one did.
  *
  * Descriptor 3 of a new server is its end of the pair.
  */
@@ -21,12 +22,18 @@
 #define KEEPER_FD 3
 #define KEEPER_DATA_MAX 60000u
 #define KEEPER_ENTRIES_MAX 65536u
+#define KEEPER_ARGS_MAX 64u
 
 enum keeper_kind {
 	KEEPER_PUT = 1,   /* new or changed; a descriptor comes with it once */
 	KEEPER_DROP = 2,  /* forget, close */
 	KEEPER_LEAVE = 3, /* the server ends, all requests are answered */
 	KEEPER_END = 4,   /* no more entries */
+	/*
+	 * What to run next, as strings that end with NUL: "text" or "json" for
+	 * the keeper's own log, the program's path, its arguments.
+	 */
+	KEEPER_PROGRAM = 5,
 };
 
 /* The descriptor stays open though the server was killed. */
@@ -38,7 +45,7 @@ struct keeper_message {
 	uint32_t kind;  /* enum keeper_kind */
 	uint32_t flags; /* KEEPER_*, of PUT */
 	uint64_t key;   /* of PUT and DROP; the server's choice */
-	char data[];    /* of PUT, up to KEEPER_DATA_MAX bytes */
+	char data[];    /* of PUT and PROGRAM, up to KEEPER_DATA_MAX bytes */
 };
 
 _Static_assert(sizeof(struct keeper_message) == 16, "fixed for ever");

@@ -21,9 +21,10 @@
 struct keeper {
 	int sock; /* to the server; -1: there is none */
 	struct entries entries;
-	bool leaving; /* the server said that it ends */
-	char *program, **args;
-	int64_t born_ms;  /* the server, 0: before us */
+	bool leaving;                    /* the server said that it ends */
+	char *words;                     /* as they came */
+	char *args[KEEPER_ARGS_MAX + 1]; /* in words; [0] is the program */
+	int64_t born_ms;                 /* the server, 0: before us */
 	unsigned n_early; /* early deaths without another between */
 	union {
 		struct keeper_message m;
@@ -68,6 +69,30 @@ static void default_signals(void)
 
 /* ---- The server's messages ----------------------------------------------- */
 
+/* -EBADMSG: no program, too many arguments, or no NUL at the end. */
+static int take_program(struct keeper *k, const char *data, size_t len)
+{
+	char *words = malloc(len + 1);
+	size_t n = 0, at;
+
+	if (!words)
+		return -ENOMEM;
+	memcpy(words, data, len);
+	words[len] = '\0';
+	free(k->words);
+	k->words = words;
+	k->args[0] = NULL;
+	log_init("daxfs-keeper", LOG_INFO,
+		 str_eq(words, "json") ? LOG_JSON : LOG_TEXT);
+	for (at = strlen(words) + 1; at < len; at += strlen(words + at) + 1) {
+		if (n == KEEPER_ARGS_MAX)
+			return -EBADMSG;
+		k->args[n++] = words + at;
+	}
+	k->args[n] = NULL;
+	return n && !words[len - 1] ? 0 : -EBADMSG;
+}
+
 static void take_message(struct keeper *k, ssize_t n, int fd)
 {
 	const struct keeper_message *m = &k->buf.m;
@@ -82,6 +107,8 @@ static void take_message(struct keeper *k, ssize_t n, int fd)
 		entries_drop(&k->entries, m->key);
 	} else if (m->kind == KEEPER_LEAVE) {
 		k->leaving = true;
+	} else if (m->kind == KEEPER_PROGRAM) {
+		rc = take_program(k, m->data, len);
 	}
 	util_close_fd(&fd);
 	if (rc < 0)
@@ -130,9 +157,9 @@ __attribute__((noreturn)) static void exec_server(struct keeper *k, int sock)
 		sock = dup(sock);
 	if (sock >= 0 && dup2(sock, KEEPER_FD) == KEEPER_FD) {
 		close_range(KEEPER_FD + 1, ~0u, 0);
-		execv(k->program, k->args);
+		execv(k->args[0], k->args);
 	}
-	log_event(LOG_ERROR, "cannot start the server", "program", k->program,
+	log_event(LOG_ERROR, "cannot start the server", "program", k->args[0],
 		  "error", log_err(errno), NULL);
 	_exit(127);
 }
@@ -156,7 +183,7 @@ static int start_server(struct keeper *k)
 	}
 	k->sock = pair[0];
 	k->born_ms = now_ms();
-	log_event(LOG_INFO, "server started", "program", k->program, "pid",
+	log_event(LOG_INFO, "server started", "program", k->args[0], "pid",
 		  log_fmt("%d", pid), "entries",
 		  log_fmt("%u", k->entries.count), NULL);
 	return 0;
@@ -198,12 +225,12 @@ static bool next_server(struct keeper *k)
 {
 	int rc;
 
-	if (told_to_end || !entries_wanted(&k->entries))
+	if (told_to_end || !k->args[0] || !entries_wanted(&k->entries))
 		return false;
 	if (k->leaving) {
 		k->leaving = false;
 	} else {
-		log_event(LOG_WARN, "the server died", "program", k->program,
+		log_event(LOG_WARN, "the server died", "program", k->args[0],
 			  NULL);
 		entries_close_lost(&k->entries);
 		if (!may_try_again(k)) {
@@ -216,7 +243,7 @@ static bool next_server(struct keeper *k)
 	rc = start_server(k);
 	if (rc < 0) {
 		log_event(LOG_ERROR, "cannot start the server", "program",
-			  k->program, "error", log_err(-rc), NULL);
+			  k->args[0], "error", log_err(-rc), NULL);
 		return false;
 	}
 	/* one that died meanwhile is noticed by serve() */
@@ -233,21 +260,20 @@ int main(int argc, char **argv)
 	int type = 0;
 	socklen_t len = sizeof(type);
 
-	if (argc < 3 ||
+	(void)argv; /* the region, for people to see */
+	if (argc != 2 ||
 	    getsockopt(KEEPER_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
 	    type != SOCK_SEQPACKET) {
 		fprintf(stderr,
 			"daxfs-keeper is started by daxfs-fuse; it keeps mounts when that is restarted\n");
 		return 2;
 	}
-	log_init("daxfs-keeper", LOG_INFO,
-		 str_eq(argv[1], "json") ? LOG_JSON : LOG_TEXT);
-	k.program = argv[2];
-	k.args = argv + 2;
+	log_init("daxfs-keeper", LOG_INFO, LOG_TEXT);
 	watch_signals();
 	do
 		serve(&k);
 	while (next_server(&k));
 	entries_free(&k.entries);
+	free(k.words);
 	return 0;
 }
