@@ -4,7 +4,6 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <sys/file.h>
-#include <sys/statvfs.h>
 
 #include "../common/activation.h"
 #include "../common/log.h"
@@ -12,15 +11,13 @@
 #include "../common/util.h"
 #include "api.h"
 #include "monitor.h"
+#include "pool_choose.h"
 #include "settings.h"
 #include "supervise.h"
 
 #ifndef DAXFS_VERSION_STRING
 #define DAXFS_VERSION_STRING "unknown"
 #endif
-
-#define POOL_SIZE (UINT64_C(16) << 30) /* when nothing is configured */
-#define POOL_UNIT (UINT64_C(1) << 20)
 
 struct daemon {
 	struct settings set;
@@ -85,89 +82,35 @@ static int open_store(struct daemon *d, struct failure *f)
 	return store_open(path, &d->snap.store, f);
 }
 
-/*
- * The store belongs to one pool. Another one in its place would look as if all
- * branches were lost.
- */
-static int check_pool(struct daemon *d, const char *known, const char *region,
-		      struct failure *f)
+static int rebuild(void *arg, struct failure *f)
 {
-	cleanup_free char *uuid = NULL;
-
-	if (pool_uuid(d->snap.pool, &uuid, f) < 0)
-		return -1;
-	if (!known)
-		return store_set_meta(d->snap.store, "pool", uuid, f);
-	if (str_eq(known, uuid))
-		return 0;
-	return failure_set(f, FAILURE_UNKNOWN, ESTALE,
-			   "%s (uuid %s) is not the pool that metadata.db "
-			   "beside it belongs to (uuid %s): put that one back, "
-			   "or remove both to begin anew",
-			   region, uuid, known);
-}
-
-/*
- * Of a new pool. It is a sparse file that is written through a mapping: where
- * the disk is full before the pool is, that ends in SIGBUS, not in ENOSPC.
- */
-static int pool_size(struct daemon *d, uint64_t *size, struct failure *f)
-{
-	struct statvfs st;
-	uint64_t room;
-
-	if (statvfs(d->set.root, &st) < 0)
-		return failure_set(f, FAILURE_UNKNOWN, errno,
-				   "cannot look at %s: %s", d->set.root,
-				   log_err(errno));
-	room = (uint64_t)st.f_bavail * st.f_frsize / 10 * 9;
-	*size = d->set.pool_size;
-	if (!*size)
-		*size = room < POOL_SIZE ? room : POOL_SIZE;
-	else if (*size > room)
-		log_event(LOG_WARN, "pool_size exceeds the free space", "size",
-			  format_size(*size), "free", format_size(room), NULL);
-	*size -= *size % POOL_UNIT;
-	if (*size >= SETTINGS_POOL_MIN)
-		return 0;
-	return failure_set(f, FAILURE_RESOURCE_EXHAUSTED, ENOSPC,
-			   "a pool of %s in %s is too small; it needs %s",
-			   format_size(*size), d->set.root,
-			   format_size(SETTINGS_POOL_MIN));
+	return snapshotter_rebuild(arg, f);
 }
 
 static int open_pool(struct daemon *d, struct failure *f)
 {
 	cleanup_free char *region = str_printf("%s/pool.daxfs", d->set.root);
-	cleanup_free char *known = NULL;
-	bool there;
-	struct pool_settings ps = {
-		.region = region,
-		.state = d->set.state,
-		.branches = d->set.pool_branches,
-		.start_timeout = d->set.start_timeout,
-		.fuse = d->set.fuse,
+	const struct pool_choice choice = {
+		.settings = {
+			.region = region,
+			.state = d->set.state,
+			.size = d->set.pool_size,
+			.branches = d->set.pool_branches,
+			.start_timeout = d->set.start_timeout,
+			.fuse = d->set.fuse,
+		},
+		.root = d->set.root,
+		.replace_lost = d->set.replace_lost_pool,
+		.rebuild = rebuild,
+		.arg = &d->snap,
 	};
 
 	if (!region)
 		return failure_no_memory(f);
-	if (store_get_meta(d->snap.store, "pool", &known, f) < 0)
-		return -1;
-	if (known && access(region, F_OK) < 0 && errno == ENOENT)
-		return failure_set(f, FAILURE_UNKNOWN, ENOENT,
-				   "%s is missing, but metadata.db beside it "
-				   "lists what it held: put it back, or remove "
-				   "metadata.db to begin anew",
-				   region);
-	there = access(region, F_OK) == 0;
-	if (!there && pool_size(d, &ps.size, f) < 0)
-		return -1;
-	if (pool_open(&ps, !known, &d->snap.pool, f) < 0)
+	if (pool_choose(&choice, d->snap.store, &d->snap.pool, f) < 0)
 		return -1;
 	pool_renew(d->snap.pool);
-	if (!known && there && snapshotter_rebuild(&d->snap, f) < 0)
-		return -1;
-	return check_pool(d, known, region, f);
+	return 0;
 }
 
 static int find_user(const char *name, uid_t *out, struct failure *f)

@@ -19,6 +19,7 @@ struct settings {
 	enum log_format format;
 	uint64_t pool_size; /* 0: by the free space */
 	unsigned pool_branches;
+	bool replace_lost_pool;
 	char *user; /* who else may connect; "": nobody */
 	unsigned workers, max_connections;
 	unsigned slow_call_ms;                /* 0: never */

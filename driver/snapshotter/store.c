@@ -143,13 +143,13 @@ int store_get_meta(struct store *s, const char *key, char **value,
 int store_set_meta(struct store *s, const char *key, const char *value,
 		   struct failure *f)
 {
-	int rc = txn_begin(s, true, f);
+	int rc = db_begin(s, true, f);
 
 	if (rc < 0)
 		return rc;
 	rc = db_run(s->db, f, "INSERT OR REPLACE INTO meta VALUES (?, ?)", "ss",
 		    key, value);
-	return txn_end(s, rc, f);
+	return db_end(s, rc, f);
 }
 
 /* ---- Create -------------------------------------------------------------- */
@@ -184,7 +184,7 @@ int store_begin_create(struct store *s, enum snapshot_kind kind,
 
 	if (check_name("key", key, f) < 0 || labels_copy(labels, &clean, f) < 0)
 		return -1;
-	rc = txn_begin(s, false, f);
+	rc = db_begin(s, false, f);
 	if (rc == 0) {
 		rc = find_parent(s, parent, &p, f);
 		if (rc == 0)
@@ -194,7 +194,7 @@ int store_begin_create(struct store *s, enum snapshot_kind kind,
 		if (rc == 0 &&
 		    snapshot_find(s->db, out, f, "s.name = ?", "s", key) != 1)
 			rc = -1;
-		rc = txn_end(s, rc, f);
+		rc = db_end(s, rc, f);
 	}
 	snapshot_clear(&p);
 	json_object_put(clean);
@@ -212,11 +212,11 @@ int store_wait_durable(struct store *s, const struct snapshot *snap,
 static int set_state(struct store *s, bool durable, const char *sql, int64_t id,
 		     struct failure *f)
 {
-	int rc = txn_begin(s, durable, f);
+	int rc = db_begin(s, durable, f);
 
 	if (rc < 0)
 		return rc;
-	return txn_end(s, db_run(s->db, f, sql, "i", id), f);
+	return db_end(s, db_run(s->db, f, sql, "i", id), f);
 }
 
 int store_end_create(struct store *s, int64_t id, struct failure *f)
@@ -287,7 +287,7 @@ int store_adopt_chain(struct store *s, const char *chain, const char *key,
 
 	if (check_name("key", key, f) < 0 || labels_copy(labels, &clean, f) < 0)
 		return -1;
-	rc = txn_begin(s, true, f);
+	rc = db_begin(s, true, f);
 	if (rc == 0) {
 		rc = find_parent(s, parent, &p, f);
 		if (rc == 0)
@@ -300,7 +300,7 @@ int store_adopt_chain(struct store *s, const char *chain, const char *key,
 						  f);
 			found = 2;
 		}
-		rc = txn_end(s, rc, f);
+		rc = db_end(s, rc, f);
 	}
 	snapshot_clear(&p);
 	json_object_put(clean);
@@ -320,7 +320,7 @@ int store_begin_commit(struct store *s, const char *key, const char *name,
 	    labels_copy(labels, &clean, f) < 0)
 		return -1;
 	memset(out, 0, sizeof(*out));
-	rc = txn_begin(s, false, f);
+	rc = db_begin(s, false, f);
 	if (rc == 0) {
 		rc = check_free(s, name, f);
 		if (rc == 0)
@@ -340,7 +340,7 @@ int store_begin_commit(struct store *s, const char *key, const char *name,
 				    " pending = ?, pending_labels = ?"
 				    " WHERE id = ?",
 				    "ssi", name, labels_text(clean), out->id);
-		rc = txn_end(s, rc, f);
+		rc = db_end(s, rc, f);
 	}
 	if (rc < 0) {
 		snapshot_clear(out);
@@ -399,7 +399,7 @@ int store_end_commit(struct store *s, int64_t id, int64_t time_ns, int64_t size,
 		     int64_t inodes, struct failure *f)
 {
 	cleanup_free char *chain = NULL;
-	int rc = txn_begin(s, false, f);
+	int rc = db_begin(s, false, f);
 
 	if (rc < 0)
 		return rc;
@@ -412,7 +412,7 @@ int store_end_commit(struct store *s, int64_t id, int64_t time_ns, int64_t size,
 			    " inodes = ?4, pending = NULL,"
 			    " pending_labels = NULL WHERE id = ?5",
 			    "siiii", chain, time_ns, size, inodes, id);
-	return txn_end(s, rc, f);
+	return db_end(s, rc, f);
 }
 
 int store_cancel_commit(struct store *s, int64_t id, struct failure *f)
@@ -428,7 +428,7 @@ int store_cancel_commit(struct store *s, int64_t id, struct failure *f)
 int store_remove(struct store *s, const char *key, struct failure *f)
 {
 	struct snapshot snap = { 0 };
-	int rc = txn_begin(s, false, f);
+	int rc = db_begin(s, false, f);
 
 	if (rc < 0)
 		return rc;
@@ -454,7 +454,7 @@ int store_remove(struct store *s, const char *key, struct failure *f)
 			    " WHERE id = ?",
 			    "i", snap.id);
 	snapshot_clear(&snap);
-	return txn_end(s, rc, f);
+	return db_end(s, rc, f);
 }
 
 int64_t store_last_id(struct store *s, struct failure *f)
@@ -481,7 +481,7 @@ int store_abandon(struct store *s, int64_t id, struct failure *f)
 
 int store_forget(struct store *s, int64_t id, struct failure *f)
 {
-	int rc = txn_begin(s, false, f);
+	int rc = db_begin(s, false, f);
 
 	if (rc < 0)
 		return rc;
@@ -492,7 +492,7 @@ int store_forget(struct store *s, int64_t id, struct failure *f)
 		rc = db_run(s->db, f,
 			    "DELETE FROM snapshots WHERE id = ? AND state = 4",
 			    "i", id);
-	return txn_end(s, rc, f);
+	return db_end(s, rc, f);
 }
 
 int store_branch_shared(struct store *s, const char *branch, int64_t id,

@@ -256,7 +256,7 @@ int snapshot_find(sqlite3 *db, struct snapshot *out, struct failure *f,
 
 /* ---- Transactions -------------------------------------------------------- */
 
-int txn_begin(struct store *s, bool durable, struct failure *f)
+int db_begin(struct store *s, bool durable, struct failure *f)
 {
 	pthread_mutex_lock(&s->lock);
 	if (db_run(s->db, f, "BEGIN IMMEDIATE", "") == 0) {
@@ -268,7 +268,7 @@ int txn_begin(struct store *s, bool durable, struct failure *f)
 	return -1;
 }
 
-int txn_end(struct store *s, int rc, struct failure *f)
+int db_end(struct store *s, int rc, struct failure *f)
 {
 	bool durable = s->durable;
 	int err = rc >= 0 ? FAULT_ERRNO("store.commit") : 0;

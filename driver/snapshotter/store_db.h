@@ -68,12 +68,12 @@ int snapshot_find(sqlite3 *db, struct snapshot *out, struct failure *f,
 
 /*
  * Begin a transaction of the writing connection, which is locked until
- * txn_end(), which commits when rc is 0 (or positive) and rolls back otherwise.
+ * db_end(), which commits when rc is 0 (or positive) and rolls back otherwise.
  * Returns rc, or -1 when the commit failed. A durable one is on disk then; that
  * it waits for without the lock.
  */
-int txn_begin(struct store *s, bool durable, struct failure *f);
-int txn_end(struct store *s, int rc, struct failure *f);
+int db_begin(struct store *s, bool durable, struct failure *f);
+int db_end(struct store *s, int rc, struct failure *f);
 
 /*
  * The chain that a committed snapshot holds: what its snapshot.ref label says,

@@ -32,7 +32,7 @@ int store_update(struct store *s, const char *name, json_object *labels,
 	if (labels_copy(labels, &in, f) < 0)
 		return -1;
 	memset(out, 0, sizeof(*out));
-	rc = txn_begin(s, true, f);
+	rc = db_begin(s, true, f);
 	if (rc == 0) {
 		rc = snapshot_find(s->db, out, f,
 				   "s.name = ? AND " SNAPSHOT_VISIBLE, "s",
@@ -51,7 +51,7 @@ int store_update(struct store *s, const char *name, json_object *labels,
 				    "sii", labels_text(out->labels),
 				    out->updated_ns, out->id);
 		}
-		rc = txn_end(s, rc, f);
+		rc = db_end(s, rc, f);
 	}
 	json_object_put(in);
 	if (rc < 0)

@@ -123,7 +123,7 @@ int store_fill(struct store *s, const struct snapshot *rows, size_t n,
 	       struct failure *f)
 {
 	char text[32];
-	int rc = txn_begin(s, true, f);
+	int rc = db_begin(s, true, f);
 
 	if (rc < 0)
 		return rc;
@@ -137,5 +137,5 @@ int store_fill(struct store *s, const struct snapshot *rows, size_t n,
 		rc = put_meta(s, STORE_KEPT, text, f);
 	if (rc == 0)
 		rc = put_meta(s, "pool", pool, f);
-	return txn_end(s, rc, f);
+	return db_end(s, rc, f);
 }
