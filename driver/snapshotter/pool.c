@@ -402,40 +402,62 @@ static bool lists_mountpoint(json_object *branch, const char *path)
 	return false;
 }
 
+/* Mount what was found not to be there. */
+static int mount_once(struct pool *p, const char *branch,
+		      const char *mountpoint, bool readonly, struct failure *f)
+{
+	json_object *o = named("name", branch), *reply = NULL;
+	int rc;
+
+	if (!o)
+		return failure_no_memory(f);
+	json_object_object_add(o, "mountpoint",
+			       json_object_new_string(mountpoint));
+	json_object_object_add(o, "readonly",
+			       json_object_new_boolean(readonly));
+	json_object_object_add(o, "persistent", json_object_new_boolean(true));
+	rc = pool_call_once(p, "Mount", o, &reply, f);
+	json_object_put(reply);
+	return rc;
+}
+
+/* 0: was mounted; 1: is now. */
+static int look_and_mount(struct pool *p, const char *branch,
+			  const char *mountpoint, bool readonly,
+			  struct failure *f)
+{
+	json_object *reply = NULL, *o;
+	struct failure ignored;
+	bool known;
+	int rc = get_branch(p, branch, &reply, &o, f);
+
+	known = rc == 0 && lists_mountpoint(o, mountpoint);
+	json_object_put(reply);
+	if (rc < 0 || (known && is_mount(mountpoint)))
+		return rc;
+	if (known)
+		simple_call(p, "Unmount", named("mountpoint", mountpoint),
+			    &ignored);
+	rc = make_mountpoint(mountpoint, f);
+	if (rc == 0)
+		rc = mount_once(p, branch, mountpoint, readonly, f);
+	return rc < 0 ? -1 : 1;
+}
+
+/*
+ * Repeated blindly, a call whose answer was lost would put a second mount on
+ * top: the successor of a daxfs-fuse that was killed has the first one.
+ */
 int pool_mount(struct pool *p, const char *branch, const char *mountpoint,
 	       bool readonly, struct failure *f)
 {
-	json_object *reply = NULL, *o = NULL;
-	bool known;
-	int rc;
+	int rc = -1;
 
 	pthread_mutex_lock(&p->mount_lock);
-	rc = get_branch(p, branch, &reply, &o, f);
-	known = rc == 0 && lists_mountpoint(o, mountpoint);
-	json_object_put(reply);
-	if (rc == 0 && !(known && is_mount(mountpoint))) {
-		struct failure ignored;
-
-		if (known)
-			simple_call(p, "Unmount",
-				    named("mountpoint", mountpoint), &ignored);
-		rc = make_mountpoint(mountpoint, f);
-		o = rc == 0 ? named("name", branch) : NULL;
-		if (o) {
-			json_object_object_add(o, "mountpoint",
-					       json_object_new_string(
-						       mountpoint));
-			json_object_object_add(o, "readonly",
-					       json_object_new_boolean(
-						       readonly));
-			json_object_object_add(o, "persistent",
-					       json_object_new_boolean(true));
-			rc = simple_call(p, "Mount", o, f);
-			if (rc == 0)
-				rc = 1;
-		} else if (rc == 0) {
-			rc = failure_no_memory(f);
-		}
+	for (int i = 0; i < POOL_ATTEMPTS; i++) {
+		rc = look_and_mount(p, branch, mountpoint, readonly, f);
+		if (rc >= 0 || !pool_call_lost(f))
+			break;
 	}
 	pthread_mutex_unlock(&p->mount_lock);
 	return rc;

@@ -170,12 +170,10 @@ static int replace(const struct pool_choice *c, struct store *store,
 
 /* It is the one that is known, or one that was once. */
 static int check_uuid(const struct pool_choice *c, struct store *store,
-		      const char *known, struct pool *p, struct failure *f)
+		      const char *known, const char *uuid, struct failure *f)
 {
-	cleanup_free char *uuid = NULL, *key = NULL, *once = NULL;
+	cleanup_free char *key = NULL, *once = NULL;
 
-	if (pool_uuid(p, &uuid, f) < 0)
-		return -1;
 	if (str_eq(known, uuid))
 		return 0;
 	key = str_printf("pool:%s", uuid);
@@ -198,7 +196,7 @@ int pool_choose(const struct pool_choice *c, struct store *store,
 		struct pool **out, struct failure *f)
 {
 	struct daxfs_message why = { "" };
-	cleanup_free char *known = NULL;
+	cleanup_free char *known = NULL, *uuid = NULL;
 	int missing;
 
 	if (store_get_meta(store, "pool", &known, f) < 0)
@@ -210,9 +208,11 @@ int pool_choose(const struct pool_choice *c, struct store *store,
 		return -1;
 	if (missing)
 		return replace(c, store, known, "it is missing", out, f);
-	if (pool_open(&c->settings, false, out, f) == 0)
-		return check_uuid(c, store, known, *out, f);
-	return is_damaged(c->settings.region, &why)
-		       ? replace(c, store, known, why.text, out, f)
-		       : -1;
+	if (pool_open(&c->settings, false, out, f) == 0 &&
+	    pool_uuid(*out, &uuid, f) == 0)
+		return check_uuid(c, store, known, uuid, f);
+	if (!is_damaged(c->settings.region, &why))
+		return -1;
+	pool_close(steal_ptr(out));
+	return replace(c, store, known, why.text, out, f);
 }

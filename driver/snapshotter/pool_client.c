@@ -14,8 +14,7 @@
 
 #define INTERFACE "io.daxfs.Branches"
 #define CALL_MS 120000 /* a sync of much data to a slow disk takes long */
-#define ATTEMPTS 7
-#define PAUSE_MS 10 /* doubled each time */
+#define PAUSE_MS 10    /* doubled each time */
 
 /* ---- The process --------------------------------------------------------- */
 
@@ -174,7 +173,8 @@ struct answers {
 	json_object **reply;
 	int (*fn)(void *arg, json_object *reply);
 	void *arg;
-	bool any;    /* were shown: the call is not repeated */
+	bool once;   /* the call is not repeated */
+	bool any;    /* were shown: nor is it then */
 	int stopped; /* what fn answered */
 };
 
@@ -198,7 +198,7 @@ static int call_once(struct varlink_client *c, const char *method,
 
 /*
  * A connection that ends may have belonged to a process that is gone; the next
- * attempt starts another. All calls may be repeated: see their callers.
+ * attempt starts another. Most calls may be repeated: see their callers.
  */
 static int call_pool(struct pool *p, const char *method, json_object *params,
 		     struct answers *a, struct failure *f)
@@ -217,7 +217,9 @@ static int call_pool(struct pool *p, const char *method, json_object *params,
 		json_object_put(params);
 		return failure_set(f, FAILURE_UNAVAILABLE, err, "pool: fault");
 	}
-	for (int i = 0; i < ATTEMPTS && peer_gone(rc, &e) && !a->any; i++) {
+	for (int i = 0;
+	     i < (a->once ? 1 : POOL_ATTEMPTS) && peer_gone(rc, &e) && !a->any;
+	     i++) {
 		pause_before(i);
 		if (client_get(p, &c, f) < 0) {
 			rc = -1;
@@ -250,6 +252,20 @@ int pool_call(struct pool *p, const char *method, json_object *params,
 	struct answers a = { .reply = reply };
 
 	return call_pool(p, method, params, &a, f);
+}
+
+int pool_call_once(struct pool *p, const char *method, json_object *params,
+		   json_object **reply, struct failure *f)
+{
+	struct answers a = { .reply = reply, .once = true };
+
+	return call_pool(p, method, params, &a, f);
+}
+
+bool pool_call_lost(const struct failure *f)
+{
+	return f->status == FAILURE_UNAVAILABLE &&
+	       (f->err == ECONNRESET || f->err == EPIPE || f->err == ESHUTDOWN);
 }
 
 int pool_call_more(struct pool *p, const char *method, json_object *params,

@@ -9,7 +9,8 @@
 #include "../ipc/varlink.h"
 #include "pool.h"
 
-#define POOL_IDLE 16 /* connections kept */
+#define POOL_IDLE 16    /* connections kept */
+#define POOL_ATTEMPTS 7 /* of a call whose process has gone */
 
 struct pool {
 	char *region, *state, *mounts;
@@ -28,6 +29,13 @@ struct pool {
  */
 int pool_call(struct pool *p, const char *method, json_object *params,
 	      json_object **reply, struct failure *f);
+
+/* The same, not repeated when the process goes: see pool_call_lost(). */
+int pool_call_once(struct pool *p, const char *method, json_object *params,
+		   json_object **reply, struct failure *f);
+
+/* Has it failed because the process went, before or after doing it? */
+bool pool_call_lost(const struct failure *f);
 /*
  * With "more": `fn` gets each reply (borrowed); what is nonzero ends the call
  * and is returned.

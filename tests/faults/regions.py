@@ -4,10 +4,9 @@
 import glob
 import os
 import shutil
-import signal
 import subprocess
 
-from world import Refused, wait_for
+from world import Refused
 
 CHAIN = "sha256:" + "89abcdef01234567" * 4
 REF = {"containerd.io/snapshot.ref": CHAIN}
@@ -24,10 +23,8 @@ def expect(name, call, text=""):
 
 
 def end_fuse(w):
-    """As a reboot does: its process and its mounts are gone."""
-    for pid in w.processes():
-        os.kill(pid, signal.SIGKILL)
-    wait_for("daxfs-fuse is gone", lambda: not w.processes())
+    """As a reboot does: its processes and its mounts are gone."""
+    w.kill_others()
     for path in w.mounts():
         if path.startswith(w.mnt):
             subprocess.run(["umount", "-l", path], check=True)

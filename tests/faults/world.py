@@ -123,15 +123,24 @@ class World:
                 pass
         return [p for p in found if p != self.daemon.pid or not self.died()]
 
+    def kill_others(self):
+        """daxfs-fuse and its keeper, of which each starts the other again."""
+
+        def gone():
+            for pid in self.processes():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            return not self.processes()
+
+        wait_for("daxfs-fuse and daxfs-keeper are gone", gone)
+
     def end_all(self):
         """For the way out: whatever the test was doing."""
         if self.daemon and not self.died():
             self.kill()
-        for pid in self.processes():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        self.kill_others()
         for path in reversed(self.mounts()):
             subprocess.run(["umount", "-l", path], check=False)
 
