@@ -484,7 +484,6 @@ static void sync_region(struct varlink_call_ctx *ctx, json_object *params,
 
 	(void)params;
 	rc = daxfs_region_sync(s->region);
-	FAULT_POINT("branches.sync.done");
 	if (rc)
 		branches_fail(ctx, rc, "'%s': cannot sync: %s", s->path,
 			      log_err(-rc));

@@ -188,10 +188,12 @@ static int finish_commit(struct work *w, const struct snapshot *snap)
 {
 	int64_t size = 0, inodes = 0;
 
+	/* a damaged branch must not keep the others from being served */
+	if (pool_usage(w->s->pool, snap->branch, &size, &inodes, w->f) < 0)
+		log_event(LOG_ERROR, "size of a finished commit is not known",
+			  "key", snap->name, "error", w->f->text, NULL);
 	w->finished++;
 	w->rows++;
-	if (pool_usage(w->s->pool, snap->branch, &size, &inodes, w->f) < 0)
-		return -1;
 	if (store_end_commit(w->s->store, snap->id, now_ns(), size, inodes,
 			     w->f) < 0)
 		return -1;

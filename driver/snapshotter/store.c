@@ -184,7 +184,7 @@ int store_begin_create(struct store *s, enum snapshot_kind kind,
 
 	if (check_name("key", key, f) < 0 || labels_copy(labels, &clean, f) < 0)
 		return -1;
-	rc = db_begin(s, false, f);
+	rc = db_begin_growing(s, false, f);
 	if (rc == 0) {
 		rc = find_parent(s, parent, &p, f);
 		if (rc == 0)
@@ -287,7 +287,7 @@ int store_adopt_chain(struct store *s, const char *chain, const char *key,
 
 	if (check_name("key", key, f) < 0 || labels_copy(labels, &clean, f) < 0)
 		return -1;
-	rc = db_begin(s, true, f);
+	rc = db_begin_growing(s, true, f);
 	if (rc == 0) {
 		rc = find_parent(s, parent, &p, f);
 		if (rc == 0)
@@ -320,7 +320,7 @@ int store_begin_commit(struct store *s, const char *key, const char *name,
 	    labels_copy(labels, &clean, f) < 0)
 		return -1;
 	memset(out, 0, sizeof(*out));
-	rc = db_begin(s, false, f);
+	rc = db_begin_growing(s, false, f);
 	if (rc == 0) {
 		rc = check_free(s, name, f);
 		if (rc == 0)

@@ -268,6 +268,11 @@ int db_begin(struct store *s, bool durable, struct failure *f)
 	return -1;
 }
 
+int db_begin_growing(struct store *s, bool durable, struct failure *f)
+{
+	return wal_check_room(&s->wal, f) < 0 ? -1 : db_begin(s, durable, f);
+}
+
 int db_end(struct store *s, int rc, struct failure *f)
 {
 	bool durable = s->durable;

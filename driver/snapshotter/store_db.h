@@ -74,6 +74,8 @@ int snapshot_find(sqlite3 *db, struct snapshot *out, struct failure *f,
  */
 int db_begin(struct store *s, bool durable, struct failure *f);
 int db_end(struct store *s, int rc, struct failure *f);
+/* db_begin() of what writes more than it takes away: see wal_check_room(). */
+int db_begin_growing(struct store *s, bool durable, struct failure *f);
 
 /*
  * The chain that a committed snapshot holds: what its snapshot.ref label says,

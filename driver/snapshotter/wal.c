@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "../common/log.h"
 #include "../common/util.h"
@@ -14,7 +15,11 @@
 #define FRAMES 1000     /* pages in the log that are worth a checkpoint */
 #define FRAMES_MAX 8000 /* that the thread did not get rid of */
 /* Room for the frames of commits that come while a checkpoint runs. */
-#define PREALLOC ((FRAMES + 200) * (PAGE + 24))
+#define FRAMES_ROOM 200
+#define PREALLOC ((off_t)(FRAMES + FRAMES_ROOM) * (PAGE + 24))
+/* And of removals while the disk is full, and no checkpoint possible. */
+#define RESERVE ((off_t)2000 * (PAGE + 24))
+#define FREE_MIN (16u << 20) /* bytes, with which a disk is not full */
 
 /* ---- The log's file ------------------------------------------------------ */
 
@@ -35,6 +40,11 @@ static int write_zeros(int fd)
 		if (n > 0)
 			at += n;
 	}
+	/* no file system has to; where it is full already, the rest must do */
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, PREALLOC, RESERVE) < 0 &&
+	    errno != EOPNOTSUPP && errno != ENOSYS)
+		log_event(LOG_WARN, "no room is kept for removals", "error",
+			  log_err(errno), NULL);
 	return fdatasync(fd) < 0 ? -errno : 0;
 }
 
@@ -139,6 +149,26 @@ uint64_t wal_committed(struct wal *w, sqlite3 *db)
 	return commit;
 }
 
+int wal_check_room(struct wal *w, struct failure *f)
+{
+	struct statvfs st;
+	bool much;
+
+	pthread_mutex_lock(&w->lock);
+	much = w->stuck > FRAMES + FRAMES_ROOM / 2;
+	if (much) { /* there may be room for a checkpoint by now */
+		w->frames = w->stuck;
+		pthread_cond_broadcast(&w->change);
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (!much || fstatvfs(w->fd, &st) < 0 ||
+	    (uint64_t)st.f_bavail * st.f_frsize >= FREE_MIN)
+		return 0;
+	return failure_set(f, FAILURE_RESOURCE_EXHAUSTED, ENOSPC,
+			   "metadata: the disk is full; remove snapshots, or "
+			   "make room on it");
+}
+
 /* ---- The thread ---------------------------------------------------------- */
 
 /* SQLite's word after each commit, with its connection's lock. */
@@ -149,7 +179,7 @@ static int count_frames(void *arg, sqlite3 *db, const char *name, int frames)
 	(void)db;
 	(void)name;
 	pthread_mutex_lock(&w->lock);
-	w->frames = frames;
+	w->frames = w->stuck = frames;
 	pthread_mutex_unlock(&w->lock);
 	return SQLITE_OK;
 }
@@ -157,11 +187,15 @@ static int count_frames(void *arg, sqlite3 *db, const char *name, int frames)
 /* With the lock, as sync_now(). A busy database is tried at the next commit. */
 static void checkpoint(struct wal *w)
 {
+	int all = 0, done = 0, rc;
+
 	w->frames = 0;
 	pthread_mutex_unlock(&w->lock);
-	sqlite3_wal_checkpoint_v2(w->checkpointer, NULL,
-				  SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	rc = sqlite3_wal_checkpoint_v2(w->checkpointer, NULL,
+				       SQLITE_CHECKPOINT_PASSIVE, &all, &done);
 	pthread_mutex_lock(&w->lock);
+	if (rc == SQLITE_OK && all >= 0 && all == done && !w->frames)
+		w->stuck = 0;
 }
 
 static void *run(void *arg)
@@ -207,13 +241,23 @@ static void release(struct wal *w)
 	*w = (struct wal){ 0 };
 }
 
+/* SQLite takes a connection that has read nothing yet for one without a log. */
+static int open_checkpointer(struct wal *w, const char *path, struct failure *f)
+{
+	if (db_open(path, false, &w->checkpointer, f) < 0)
+		return -1;
+	return db_number(w->checkpointer, f, NULL,
+			 "SELECT 1 FROM sqlite_master", "") < 0
+		       ? -1
+		       : 0;
+}
+
 int wal_open(struct wal *w, const char *path, sqlite3 *db, struct failure *f)
 {
 	w->fd = -1;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->change, NULL);
-	if (open_log(w, path, f) == 0 &&
-	    db_open(path, false, &w->checkpointer, f) == 0 &&
+	if (open_log(w, path, f) == 0 && open_checkpointer(w, path, f) == 0 &&
 	    start_thread(w, f) == 0) {
 		sqlite3_wal_hook(db, count_frames, w);
 		w->open = true;

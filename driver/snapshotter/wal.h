@@ -33,7 +33,8 @@ struct wal {
 	pthread_cond_t change;
 	uint64_t committed, wanted, synced; /* commits, by number */
 	bool syncing, stop;
-	int frames; /* pages in the log */
+	int frames; /* pages in the log since a checkpoint was tried */
+	int stuck;  /* that none has taken out of it */
 };
 
 /* For the database `path` that `db` has open and writes. */
@@ -47,5 +48,11 @@ uint64_t wal_committed(struct wal *w, sqlite3 *db);
 uint64_t wal_start(struct wal *w);
 /* Wait until it is. */
 int wal_wait(struct wal *w, uint64_t commit, struct failure *f);
+
+/*
+ * Before what makes the database grow. ResourceExhausted: the disk is full, and
+ * what the log has left is for removals, which make room again.
+ */
+int wal_check_room(struct wal *w, struct failure *f);
 
 #endif

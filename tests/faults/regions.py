@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-from world import Refused
+from world import Refused, wait_for
 
 CHAIN = "sha256:" + "89abcdef01234567" * 4
 REF = {"containerd.io/snapshot.ref": CHAIN}
@@ -198,6 +198,15 @@ def write_until_full(path):
     return 0
 
 
+def works(call, *args, **params):
+    try:
+        call(*args, **params)
+    except Refused as e:
+        assert e.name == "ResourceExhausted", str(e)
+        return False
+    return True
+
+
 def full_disk(make_world):
     """The pool is sparse: the disk is full before it is."""
     w = make_world()
@@ -211,19 +220,21 @@ def full_disk(make_world):
     assert write_until_full(w.source("on-base") + "/big") == 28
     write_until_full(f"{w.dir}/root/filler")
     failed = 0
-    labels = {f"label{i}": "x" * 4000 for i in range(20)}
-    for i in range(40):
+    labels = {f"label{i}": "x" * 1500 for i in range(20)}
+    for i in range(100):
         try:
             w.call("Prepare", key=f"k{i}", parent=f"k8s.io/1/{CHAIN}", labels=labels)
         except Refused as e:
             assert e.name == "ResourceExhausted", str(e)
             failed += 1
     assert failed, "a full disk was not felt"
-    os.unlink(f"{w.dir}/root/filler")
-    os.unlink(w.source("on-base") + "/big")
+    # what makes room is still possible
     for name in set(w.list()) - set(was):
         w.call("Remove", key=name)
-    w.call("Commit", key="on-base", name="committed")
+    os.unlink(w.source("on-base") + "/big")
+    os.unlink(f"{w.dir}/root/filler")
+    wait_for("a commit works again", lambda: works(w.call, "Commit", key="on-base",
+                                                   name="committed"))
     w.check()
     down(w)
     w.start()
