@@ -138,7 +138,8 @@ void keep_join(struct server *srv, int fd, char **argv)
 	srv->keep.argv = argv;
 	srv->keep.fd = fd;
 	pthread_mutex_unlock(&srv->keep.lock);
-	send_program(srv, argv);
+	if (argv) /* else it goes on with what it was told before */
+		send_program(srv, argv);
 }
 
 int keep_fd(struct server *srv)
