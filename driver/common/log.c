@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -25,7 +26,8 @@ static struct {
 	const char *program;
 	_Atomic(enum log_level) level;
 	enum log_format format;
-} conf = { "daxfs", LOG_INFO, LOG_TEXT };
+	bool journal; /* reads the lines, and wants each one's level */
+} conf = { "daxfs", LOG_INFO, LOG_TEXT, false };
 
 /* Where stderr goes, when that is a file of ours. */
 static struct {
@@ -37,19 +39,37 @@ static struct {
 static __thread const char *request;
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
+/* As sd-daemon(3) has them. */
+static const char *const journal_levels[] = { "<3>", "<4>", "<6>", "<7>" };
 static const char *const format_names[] = { "text", "json" };
 
 struct line {
 	char text[LINE_MAX_BYTES];
+	size_t start; /* of the line proper: the level for the journal comes before */
 	size_t len;
 	bool full;
 };
+
+/* Is stderr the stream that systemd says it has given us? */
+static bool stderr_is_journal(void)
+{
+	const char *given = getenv("JOURNAL_STREAM");
+	char ours[64];
+	struct stat st;
+
+	if (!given || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	snprintf(ours, sizeof(ours), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+	return str_eq(given, ours);
+}
 
 void log_init(const char *program, enum log_level level, enum log_format format)
 {
 	conf.program = program;
 	atomic_store(&conf.level, level);
 	conf.format = format;
+	conf.journal = stderr_is_journal();
 }
 
 void log_set_level(enum log_level level)
@@ -163,10 +183,10 @@ static void put_pair(struct line *l, const char *key, const char *value)
 	if (l->full)
 		return;
 	if (json) {
-		put(l, l->len ? "," : "{", 1);
+		put(l, l->len > l->start ? "," : "{", 1);
 		put_quoted(l, key);
 	} else {
-		put(l, " ", l->len ? 1 : 0);
+		put(l, " ", l->len > l->start ? 1 : 0);
 		puts_line(l, key);
 	}
 	put(l, json ? ":" : "=", 1);
@@ -198,10 +218,22 @@ static void put_time(struct line *l)
 
 /* ---- The file ------------------------------------------------------------ */
 
-static bool is_full(struct stat *st, size_t more)
+/* Is it where lines shall go: at its path, and with room? */
+enum place { HERE, FULL, ELSEWHERE };
+
+static enum place look(size_t more)
 {
-	return file.max && fstat(STDERR_FILENO, st) == 0 &&
-	       (uint64_t)st->st_size + more > file.max && st->st_size > 0;
+	struct stat ours, st;
+
+	if (fstat(STDERR_FILENO, &ours) < 0)
+		return HERE;
+	if (stat(file.path, &st) < 0 || st.st_ino != ours.st_ino ||
+	    st.st_dev != ours.st_dev)
+		return ELSEWHERE;
+	return file.max && st.st_size > 0 &&
+			       (uint64_t)st.st_size + more > file.max
+		       ? FULL
+		       : HERE;
 }
 
 static int open_file(const char *path)
@@ -217,27 +249,35 @@ static int open_file(const char *path)
 	return rc;
 }
 
-/*
- * Another thread, or process, may have been quicker: then the path is another
- * file already. Where no new one can be made lines go on into the old one.
- */
-static void make_room(size_t more)
+static void begin_anew(void)
 {
-	struct stat full, st;
+	cleanup_free char *old = str_printf("%s.1", file.path);
+
+	if (old && rename(file.path, old) == 0)
+		open_file(file.path);
+}
+
+/*
+ * Another thread, or process, may have been quicker: each locks the file that
+ * it found full, and looks again. Where nothing can be done lines go on into
+ * the old one.
+ */
+static void find_place(size_t more)
+{
+	int was = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 
 	pthread_mutex_lock(&file.lock);
-	if (is_full(&full, more)) {
-		if (stat(file.path, &st) == 0 && st.st_ino == full.st_ino &&
-		    st.st_dev == full.st_dev) {
-			cleanup_free char *old = str_printf("%s.1", file.path);
+	if (was >= 0 && flock(was, LOCK_EX | LOCK_NB) == 0) {
+		enum place p = look(more);
 
-			if (old && rename(file.path, old) == 0)
-				open_file(file.path);
-		} else {
+		if (p == FULL)
+			begin_anew();
+		else if (p == ELSEWHERE)
 			open_file(file.path);
-		}
+		flock(was, LOCK_UN);
 	}
 	pthread_mutex_unlock(&file.lock);
+	util_close_fd(&was);
 }
 
 int log_to_file(const char *path, uint64_t max)
@@ -251,6 +291,7 @@ int log_to_file(const char *path, uint64_t max)
 	if (!absolute)
 		return -errno;
 	free(file.path);
+	conf.journal = false;
 	file.path = absolute;
 	file.max = max;
 	return 0;
@@ -258,11 +299,10 @@ int log_to_file(const char *path, uint64_t max)
 
 static void write_line(const struct line *l)
 {
-	struct stat st;
 	size_t done = 0;
 
-	if (file.path && is_full(&st, l->len))
-		make_room(l->len);
+	if (file.path && look(l->len) != HERE)
+		find_place(l->len);
 	while (done < l->len) {
 		ssize_t n = write(STDERR_FILENO, l->text + done, l->len - done);
 
@@ -285,6 +325,9 @@ void log_event(enum log_level level, const char *msg, ...)
 		return;
 	l.len = 0;
 	l.full = false;
+	if (conf.journal)
+		puts_line(&l, journal_levels[level]);
+	l.start = l.len;
 	put_time(&l);
 	put_pair(&l, "level", level_names[level]);
 	put_pair(&l, "program", conf.program);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one logging call. Lines go to stderr as key=value or JSON. */
+/*
+ * The one logging call. Lines go to stderr as key=value or JSON; the journal,
+ * where it is that, is told their levels.
+ */
 #ifndef DAXFS_LOG_H
 #define DAXFS_LOG_H
 
@@ -19,8 +22,8 @@ void log_set_level(enum log_level level);
 /*
  * Lines, and whatever else goes to stderr, are appended to `path` from now on.
  * Before it is larger than `max` bytes (0: no limit) it becomes PATH.1, in place
- * of an earlier one, and a new file begins; processes can share it. 0 or
- * -errno.
+ * of an earlier one, and a new file begins, as it does when somebody else has
+ * moved or removed it; processes can share it. 0 or -errno.
  */
 int log_to_file(const char *path, uint64_t max);
 

@@ -80,6 +80,7 @@ static int leave_caller(const struct options *o)
 /* What the keeper runs when we are gone, kept for the process's life. */
 static char **next_server(const struct options *o)
 {
+	static char log_size[32];
 	const struct {
 		const char *option;
 		const char *value; /* NULL: leave it out */
@@ -88,15 +89,18 @@ static char **next_server(const struct options *o)
 		{ "--log-level", o->level_name },
 		{ "--log-format", o->format_name },
 		{ "--log-file", o->log_file },
-		{ "--log-size",
-		  log_fmt("%llu", (unsigned long long)o->log_size) },
+		{ "--log-size", log_size },
 		{ "--slow-call", log_fmt("%u", o->slow_call_ms) },
 		{ "--state", o->request.state },
 	};
-	static char *argv[8 + 2 * ARRAY_SIZE(with)];
+	static char *argv[10 + 2 * ARRAY_SIZE(with)];
 	size_t n = 0, i;
 
+	snprintf(log_size, sizeof(log_size), "%llu",
+		 (unsigned long long)o->log_size);
 	argv[n++] = (char *)o->format_name;
+	argv[n++] = (char *)(o->log_file ? o->log_file : "");
+	argv[n++] = log_size;
 	argv[n] = path_beside_us("daxfs-fuse");
 	if (!argv[n++])
 		return NULL;

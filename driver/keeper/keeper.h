@@ -30,8 +30,9 @@ enum keeper_kind {
 	KEEPER_LEAVE = 3, /* the server ends, all requests are answered */
 	KEEPER_END = 4,   /* no more entries */
 	/*
-	 * What to run next, as strings that end with NUL: "text" or "json" for
-	 * the keeper's own log, the program's path, its arguments.
+	 * What to run next, as strings that end with NUL. Of the keeper's own
+	 * log: "text" or "json", its path ("": stderr as it is), the size at
+	 * which it begins anew; then the program's path and its arguments.
 	 */
 	KEEPER_PROGRAM = 5,
 };

@@ -69,10 +69,24 @@ static void default_signals(void)
 
 /* ---- The server's messages ----------------------------------------------- */
 
+/* Of its own, for the server's begins anew now and then. */
+static void open_log(const char *format, const char *path, const char *size)
+{
+	int rc;
+
+	log_init("daxfs-keeper", LOG_INFO,
+		 str_eq(format, "json") ? LOG_JSON : LOG_TEXT);
+	rc = *path ? log_to_file(path, strtoull(size, NULL, 10)) : 0;
+	if (rc < 0)
+		log_event(LOG_WARN, "cannot write to the log", "file", path,
+			  "error", log_err(rc), NULL);
+}
+
 /* -EBADMSG: no program, too many arguments, or no NUL at the end. */
 static int take_program(struct keeper *k, const char *data, size_t len)
 {
 	char *words = malloc(len + 1);
+	char *log[3] = { NULL };
 	size_t n = 0, at;
 
 	if (!words)
@@ -81,16 +95,21 @@ static int take_program(struct keeper *k, const char *data, size_t len)
 	words[len] = '\0';
 	free(k->words);
 	k->words = words;
-	k->args[0] = NULL;
-	log_init("daxfs-keeper", LOG_INFO,
-		 str_eq(words, "json") ? LOG_JSON : LOG_TEXT);
-	for (at = strlen(words) + 1; at < len; at += strlen(words + at) + 1) {
-		if (n == KEEPER_ARGS_MAX)
-			return -EBADMSG;
-		k->args[n++] = words + at;
+	for (at = 0; at < len; at += strlen(words + at) + 1, n++) {
+		if (n == ARRAY_SIZE(log) + KEEPER_ARGS_MAX)
+			break;
+		if (n < ARRAY_SIZE(log))
+			log[n] = words + at;
+		else
+			k->args[n - ARRAY_SIZE(log)] = words + at;
 	}
-	k->args[n] = NULL;
-	return n && !words[len - 1] ? 0 : -EBADMSG;
+	if (n <= ARRAY_SIZE(log) || at < len || words[len - 1]) {
+		k->args[0] = NULL;
+		return -EBADMSG;
+	}
+	k->args[n - ARRAY_SIZE(log)] = NULL;
+	open_log(log[0], log[1], log[2]);
+	return 0;
 }
 
 static void take_message(struct keeper *k, ssize_t n, int fd)

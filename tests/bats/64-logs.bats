@@ -123,7 +123,7 @@ request_in() { # FILE, TEXT...
 	config '' 'log_level = debug\nlog_size = 64K'
 	snapshotter_start --config conf
 	active a
-	"$BUILD/tools/vcall" -n 1500 state/daxfs.sock \
+	"$BUILD/tools/vcall" -n 2500 state/daxfs.sock \
 		'{"method":"io.daxfs.Snapshots.Usage","parameters":{"key":"a"}}' >/dev/null
 	cd state/fuse
 	run -0 ls
@@ -136,4 +136,10 @@ request_in() { # FILE, TEXT...
 	done
 	# the end of one is followed by the beginning of the other
 	[[ $(tail -n 1 pool.log.1) < $(head -n 1 pool.log) ]]
+	# the keeper, which started with a file that is gone, writes into this one
+	kill -KILL "$(servers)"
+	"$BUILD/tools/vcall" ../daxfs.sock \
+		'{"method":"io.daxfs.Snapshots.Usage","parameters":{"key":"a"}}' >/dev/null
+	run -0 grep -hF 'msg="the server died"' pool.log pool.log.1
+	assert_output --partial program=daxfs-keeper
 }

@@ -414,6 +414,49 @@ static void test_log_json(void **state)
 	assert_int_equal(lines, 3 + 196);
 }
 
+/* stderr of the child is a file; say that it is the journal. */
+static void journal_child(void *format)
+{
+	char stream[64];
+	struct stat st;
+
+	fstat(STDERR_FILENO, &st);
+	snprintf(stream, sizeof(stream), "%llu:%llu",
+		 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_init("p", LOG_DEBUG, *(enum log_format *)format);
+	log_event(LOG_ERROR, "a", NULL);
+	log_event(LOG_WARN, "a", NULL);
+	log_event(LOG_INFO, "a", NULL);
+	log_event(LOG_DEBUG, "a", NULL);
+	setenv("JOURNAL_STREAM", "1:1", 1);
+	log_init("p", LOG_DEBUG, *(enum log_format *)format);
+	log_event(LOG_INFO, "a", NULL);
+}
+
+static void test_log_journal(void **state)
+{
+	static const char *const text[] = { "<3>time=", "<4>time=", "<6>time=",
+					    "<7>time=", "time=" };
+	static const char *const json[] = { "<3>{\"time", "<4>{\"time",
+					    "<6>{\"time", "<7>{\"time",
+					    "{\"time" };
+
+	(void)state;
+	for (enum log_format f = LOG_TEXT; f <= LOG_JSON; f++) {
+		const char *const *want = f == LOG_TEXT ? text : json;
+		unsigned n = 0;
+
+		assert_int_equal(child(journal_child, &f), 0);
+		for (char *s = strtok(printed, "\n"); s;
+		     s = strtok(NULL, "\n")) {
+			assert_memory_equal(s, want[n], strlen(want[n]));
+			n++;
+		}
+		assert_int_equal(n, ARRAY_SIZE(text));
+	}
+}
+
 static void request_child(void *arg)
 {
 	char id[LOG_REQUEST_MAX + 1], other[LOG_REQUEST_MAX + 1];
@@ -490,7 +533,7 @@ static unsigned check_file(const char *path)
 
 	assert_non_null(f);
 	assert_int_equal(fstat(fileno(f), &st), 0);
-	/* another process may add a line while one makes room */
+	/* others may add a line while one makes room */
 	assert_in_range(st.st_size, 1, FILE_MAX + 4 * 128);
 	while (fgets(line, sizeof(line), f)) {
 		if (strncmp(line, "time=", 5) != 0 || !strchr(line, '\n'))
@@ -513,6 +556,9 @@ static void test_log_file(void **state)
 	assert_int_equal(child(file_child, path), 0);
 	assert_true(check_file(path) > 0);
 	assert_true(check_file(old) > 100);
+	/* half full at least: nobody moved away what another had just begun */
+	assert_int_equal(stat(old, &st), 0);
+	assert_true(st.st_size > FILE_MAX / 2);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0137, 0);
 	unlink(path);
@@ -534,6 +580,7 @@ int main(void)
 		cmocka_unit_test(test_conf_errors),
 		cmocka_unit_test(test_log_text),
 		cmocka_unit_test(test_log_json),
+		cmocka_unit_test(test_log_journal),
 		cmocka_unit_test(test_log_request),
 		cmocka_unit_test(test_log_file),
 	};
