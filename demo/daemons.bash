@@ -87,6 +87,30 @@ start_containerd() {
 	note=$(containerd --version | awk '{ print $1, $3 }')
 }
 
+# kill -9 of all processes of daxfs at once, and a service manager's part: those
+# that nobody else starts again. (daxfs-fuse has its keeper. Before Linux 6.9
+# its users would lose what they have open.)
+kill_daxfs() {
+	local pid victims=()
+
+	find_processes
+	for pid in "${found[@]}"; do
+		case $(program_of "$pid") in
+		daxfs-snapshotter | daxfs-grpc) victims+=("$pid") ;;
+		daxfs-fuse) ! resends || victims+=("$pid") ;;
+		esac
+	done
+	kill -KILL "${victims[@]}"
+	rm -f "$S/run/daxfs.sock" "$S/grpc.sock"
+	start_daxfs
+	wait_for 20 snapshots ls || die "containerd does not reach the snapshotter"
+	note="${#victims[@]} processes killed"
+}
+
+resends() {
+	printf '%s\n' 6.9 "$(uname -r)" | sort -C -V
+}
+
 # End the daemons, the last started first, each within its time.
 stop_daemons() {
 	local i pid
