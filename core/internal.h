@@ -115,7 +115,8 @@ struct seg {
 	u32 freed_next[2]; /* in the owner's lists of such */
 	u32 next, prev;    /* in the owner's list */
 	u32 dirty_next;
-	u8 listed; /* which: enum seg_list + 1 */
+	u16 reserved; /* DATA: a bit for RESERVE_BLOCKS that have memory */
+	u8 listed;    /* which: enum seg_list + 1 */
 	bool dirty;
 };
 

@@ -245,14 +245,16 @@ static u32 take_free(struct daxfs_branch *b, u32 near)
 	r->seg_hint = s + 1 < r->seg_count ? s + 1 : 0;
 	port_store(&r->seg[s].owner, b);
 	r->seg[s].used = 0;
+	r->seg[s].reserved = 0;
 	return s;
 }
 
 /*
  * Take a free segment while more than `keep` are left. On media it is the
- * branch's but of no kind yet, which a crash turns back into free.
+ * branch's but of no kind yet, which a crash turns back into free. Its first
+ * `reserve` bytes have memory then.
  */
-static u32 segment_take(struct daxfs_branch *b, u32 near, u32 keep)
+static u32 segment_take(struct daxfs_branch *b, u32 near, u32 keep, u64 reserve)
 {
 	struct daxfs_region *r = b->r;
 	u32 s = NO_SEGMENT;
@@ -266,7 +268,7 @@ static u32 segment_take(struct daxfs_branch *b, u32 near, u32 keep)
 	port_unlock(&r->space_lock);
 	if (s == NO_SEGMENT)
 		return s;
-	if (backing_reserve(r, seg_offset(r, s), r->seg_size)) {
+	if (backing_reserve(r, seg_offset(r, s), reserve)) {
 		segment_give(r, s, 1);
 		return NO_SEGMENT;
 	}
@@ -281,7 +283,33 @@ static void count_blocks(struct daxfs_branch *b, s64 n)
 	port_fetch_add(&b->blocks, (u64)n);
 }
 
-/* Take the free run that begins at block `i` of segment s. */
+#define RESERVE_BLOCKS 4u /* at once; a segment has 64 at most */
+#define RESERVE_BYTES (RESERVE_BLOCKS * BLOCK)
+
+/*
+ * Memory for blocks of segment s that are about to be used. Small files would
+ * otherwise cost the host a whole segment.
+ */
+static bool reserve_run(const struct daxfs_region *r, u32 s, u32 i, u32 n)
+{
+	u32 first = i / RESERVE_BLOCKS, last = (i + n - 1) / RESERVE_BLOCKS;
+	struct seg *seg = &r->seg[s];
+
+	while (first <= last && seg->reserved >> first & 1)
+		first++;
+	while (first < last && seg->reserved >> last & 1)
+		last--;
+	if (first > last)
+		return true;
+	if (backing_reserve(r, seg_offset(r, s) + first * RESERVE_BYTES,
+			    (last - first + 1) * RESERVE_BYTES))
+		return false;
+	for (; first <= last; first++)
+		seg->reserved |= (u16)(1u << first);
+	return true;
+}
+
+/* Take the free run that begins at block `i` of segment s; 0: no memory. */
 static u32 take_run(struct daxfs_branch *b, u32 s, u32 i, u32 want, u64 *off)
 {
 	struct daxfs_region *r = b->r;
@@ -289,7 +317,11 @@ static u32 take_run(struct daxfs_branch *b, u32 s, u32 i, u32 want, u64 *off)
 	u32 n = 0;
 
 	while (n < want && i + n < r->seg_blocks && !(seg->used >> (i + n) & 1))
-		seg->used |= 1ull << (i + n++);
+		n++;
+	if (!reserve_run(r, s, i, n))
+		return 0;
+	for (u32 k = i; k < i + n; k++)
+		seg->used |= 1ull << k;
 	*off = seg_offset(r, s) + (u64)i * BLOCK;
 	seg_dirty(b, s);
 	if (seg->used == full_mask(r) && seg->listed == SEG_PARTIAL + 1) {
@@ -305,14 +337,21 @@ u32 space_kept(const struct daxfs_branch *b)
 	return b->r->reserve + log_segments(b);
 }
 
-/* A new data segment, next to `near` where that is free. */
-static u32 new_data_segment(struct daxfs_branch *b, u32 near, u32 keep)
+/*
+ * A new data segment, next to `near` where that is free, with memory for its
+ * first `want` blocks.
+ */
+static u32 new_data_segment(struct daxfs_branch *b, u32 near, u32 keep,
+			    u32 want)
 {
 	struct daxfs_region *r = b->r;
-	u32 s = segment_take(b, near, keep);
+	u32 blocks = want < r->seg_blocks ? want : r->seg_blocks;
+	u32 n = (blocks + RESERVE_BLOCKS - 1) / RESERVE_BLOCKS;
+	u32 s = segment_take(b, near, keep, n * RESERVE_BYTES);
 
 	if (s == NO_SEGMENT)
 		return s;
+	r->seg[s].reserved = (u16)((1u << n) - 1);
 	r->segs[s].order = 0;
 	port_store(&r->segs[s].kind, cpu_to_le32(DAXFS_SEGMENT_DATA));
 	seg_list_add(b, s, SEG_PARTIAL);
@@ -339,7 +378,7 @@ u32 block_alloc(struct daxfs_branch *b, u32 want, u64 after, u64 *off)
 	/* long runs start a segment; short ones fill those there are */
 	s = want < r->seg_blocks ? b->lists[SEG_PARTIAL] : NO_SEGMENT;
 	if (s == NO_SEGMENT)
-		s = new_data_segment(b, near, space_kept(b));
+		s = new_data_segment(b, near, space_kept(b), want);
 	if (s == NO_SEGMENT)
 		s = b->lists[SEG_PARTIAL];
 	if (s == NO_SEGMENT)
@@ -353,7 +392,7 @@ u32 block_alloc_run(struct daxfs_branch *b, u32 want, u64 *off)
 	u32 s = NO_SEGMENT;
 
 	if (quota_blocks(b, want) == want)
-		s = new_data_segment(b, NO_SEGMENT, space_kept(b));
+		s = new_data_segment(b, NO_SEGMENT, space_kept(b), want);
 	return s == NO_SEGMENT ? 0 : take_run(b, s, 0, want, off);
 }
 
@@ -459,13 +498,14 @@ int block_alloc_meta(struct daxfs_branch *b, u32 want, u64 *off)
 		s = r->seg[s].next;
 	}
 	if (i == r->seg_blocks) {
-		s = new_data_segment(b, NO_SEGMENT, 0);
+		s = new_data_segment(b, NO_SEGMENT, 0, want);
 		i = 0;
 	}
 	if (s == NO_SEGMENT)
 		return -ENOSPC;
-	count_blocks(b, -(s64)take_run(b, s, i, want, off));
-	return 0;
+	want = take_run(b, s, i, want, off);
+	count_blocks(b, -(s64)want);
+	return want ? 0 : -ENOSPC;
 }
 
 void block_free_meta(struct daxfs_branch *b, u64 off, u64 len)
@@ -529,7 +569,8 @@ int segment_alloc_log(struct daxfs_branch *b, bool reserve, u32 *out)
 
 	if (rc)
 		return rc;
-	s = segment_take(b, NO_SEGMENT, reserve ? 0 : space_kept(b));
+	s = segment_take(b, NO_SEGMENT, reserve ? 0 : space_kept(b),
+			 r->seg_size);
 	if (s == NO_SEGMENT)
 		return -ENOSPC;
 	order = space_order(r);
@@ -578,6 +619,7 @@ void space_adopt(struct daxfs_branch *b, u32 s, u32 kind)
 	port_lock(&r->space_lock);
 	r->seg[s].owner = b;
 	r->seg[s].used = 0;
+	r->seg[s].reserved = 0; /* it is not known how much has memory */
 	if (is_free(r, s)) {
 		r->seg_free[s / 64] &= ~(1ull << (s % 64));
 		r->free_segs--;

@@ -628,6 +628,173 @@ static void test_usage_is_exact(void **state)
 	daxfs_branch_put(b);
 }
 
+/* ---- Memory of the host, page by page --------------------------------------- */
+
+#define PAGES (4 * MB / 4096)
+
+static bool has_memory[PAGES];
+static u32 pages_had, pages_left; /* of segments; that the host can give */
+
+static u64 first_page(void)
+{
+	const struct daxfs_super *sb = (struct daxfs_super *)g.mem.base;
+
+	return le64toh(sb->segment_data_offset) / 4096;
+}
+
+static int take_pages(void *priv, u64 off, u64 len)
+{
+	u32 want = 0;
+
+	(void)priv;
+	if (off / 4096 < first_page())
+		return 0;
+	assert_int_equal(off % 4096 + len % 4096, 0);
+	for (u64 p = off / 4096; p < (off + len) / 4096; p++)
+		want += !has_memory[p];
+	if (want > pages_left)
+		return -ENOSPC;
+	pages_left -= want;
+	pages_had += want;
+	memset(has_memory + off / 4096, true, len / 4096);
+	return 0;
+}
+
+static int give_pages(void *priv, u64 off, u64 len)
+{
+	(void)priv;
+	for (u64 p = off / 4096; p < (off + len) / 4096; p++) {
+		pages_left += has_memory[p];
+		pages_had -= has_memory[p];
+		has_memory[p] = false;
+	}
+	memset(g.mem.base + off, 0, len);
+	return 0;
+}
+
+static void open_on_pages(u32 left)
+{
+	struct daxfs_backing bk = { .base = g.mem.base,
+				    .size = g.mem.size,
+				    .reserve = take_pages,
+				    .discard = give_pages };
+
+	daxfs_region_close(g.r);
+	memset(has_memory, 0, sizeof(has_memory));
+	pages_had = 0;
+	pages_left = left;
+	if (daxfs_region_open(&bk, 0, &g.r, &g.msg))
+		fail_msg("open: %s", g.msg.text);
+}
+
+static ssize_t check_pieces(void *ctx, const struct daxfs_piece *p, u32 count)
+{
+	u64 *off = ctx;
+
+	for (u32 i = 0; i < count; i++) {
+		u64 at =
+			p[i].ptr ? (u64)((const u8 *)p[i].ptr - g.mem.base) : 0;
+
+		for (u64 k = at / 4096; at && k <= (at + p[i].len - 1) / 4096;
+		     k++)
+			assert_true(has_memory[k]);
+		*off += p[i].len;
+	}
+	return 0;
+}
+
+/* No byte of the file lies where the host has no memory for it. */
+static void check_memory(struct daxfs_branch *b, u64 ino)
+{
+	u64 size = attr_of(b, ino).size, off = 0;
+	struct daxfs_piece v[16];
+
+	while (off < size) {
+		u64 before = off;
+
+		assert_int_equal(daxfs_read_pieces(b, ino, size - off, off, v,
+						   16, check_pieces, &off),
+				 0);
+		assert_true(off > before);
+	}
+}
+
+/* A branch with a small file costs its log and a quarter of a segment. */
+static void test_small_use(void **state)
+{
+	struct daxfs_branch *b;
+	u64 f;
+
+	(void)state;
+	open_on_pages(PAGES);
+	b = new_branch(&g, "b", "main");
+	f = make_file(b, ROOT, "f");
+	assert_int_equal(daxfs_write(b, f, block, 5000, 0, 0), 5000);
+	check_memory(b, f);
+	assert_int_equal(pages_had, 16 + 4);
+	assert_int_equal(daxfs_write(b, f, block, 20000, 5000, 0), 20000);
+	check_memory(b, f);
+	assert_int_equal(pages_had, 16 + 8);
+	/* what only has metadata has no log */
+	assert_int_equal(daxfs_branch_create_meta(g.r, "v", "b", 0, "x", 1), 0);
+	assert_int_equal(pages_had, 16 + 8 + 4);
+	assert_int_equal(daxfs_branch_delete(g.r, "v"), 0);
+	assert_int_equal(pages_had, 16 + 8);
+	daxfs_branch_put(b);
+	assert_int_equal(daxfs_branch_delete(g.r, "b"), 0);
+	assert_int_equal(pages_had, 0);
+}
+
+/*
+ * The host gives out less than the region promises: writes say so in time,
+ * removing goes on, and with more memory so does writing. Also in segments that
+ * were begun before the region was opened.
+ */
+static void test_host_runs_out(void **state)
+{
+	struct daxfs_branch *b;
+	u64 f, seed = 5;
+	u32 most = 0;
+
+	(void)state;
+	for (u32 left = 17; left < 80; left++) {
+		ssize_t n = 0;
+		char name[16];
+		u32 k;
+
+		open_on_pages(left);
+		b = new_branch(&g, "b", "main");
+		f = make_file(b, ROOT, "f");
+		for (k = 0; k < 300 && n >= 0; k++)
+			n = daxfs_write(b, f, block,
+					1 + rnd_below(&seed, 30000),
+					rnd_below(&seed, 500000), 0);
+		assert_int_equal(n, -ENOSPC);
+		check_memory(b, f);
+		most = k > most ? k : most;
+		assert_int_equal(do_unlink(b, ROOT, "f"), 0);
+		for (k = 0; k < 6; k++) {
+			snprintf(name, sizeof(name), "g%u", k);
+			pages_left += 8;
+			f = make_file(b, ROOT, name);
+			assert_int_equal(daxfs_write(b, f, block, 8000, 0, 0),
+					 8000);
+			check_memory(b, f);
+		}
+		daxfs_branch_put(b);
+		/* another process knows nothing of what was had */
+		open_on_pages(PAGES);
+		b = get_branch(&g, "b");
+		f = make_file(b, ROOT, "after");
+		assert_int_equal(daxfs_write(b, f, block, 60000, 0, 0), 60000);
+		check_memory(b, f);
+		daxfs_branch_put(b);
+		assert_int_equal(daxfs_branch_delete(g.r, "b"), 0);
+		assert_int_equal(pages_had, 0);
+	}
+	assert_true(most > 3);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -648,6 +815,8 @@ int main(void)
 		T(test_durable_lifecycles),
 		T(test_memory_returns),
 		T(test_usage_is_exact),
+		T(test_small_use),
+		T(test_host_runs_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
