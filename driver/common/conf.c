@@ -332,7 +332,7 @@ void conf_print(const struct conf_key *keys, FILE *f)
 	}
 }
 
-void conf_read(const char *program, const char *config, bool print,
+void conf_read(const char *program, const char *config,
 	       const struct conf_key *keys, const char *const *others)
 {
 	struct conf_error e;
@@ -347,8 +347,10 @@ void conf_read(const char *program, const char *config, bool print,
 		fprintf(stderr, "%s: %s\n", program, e.text);
 		exit(DAXFS_EXIT_USAGE);
 	}
-	if (!print)
-		return;
+}
+
+void conf_show(const struct conf_key *keys)
+{
 	conf_print(keys, stdout);
 	exit(fflush(stdout) == 0 ? DAXFS_EXIT_OK : DAXFS_EXIT_FAIL);
 }

@@ -41,12 +41,14 @@ int conf_defaults(const struct conf_key *keys);
 
 /*
  * What a daemon does first: defaults, then the file `config`, or the default
- * path, which need not exist. With `print` the keys are printed as they are
- * then and the program ends. A mistake in the file ends it with a message and
- * DAXFS_EXIT_USAGE.
+ * path, which need not exist. A mistake in the file ends the program with a
+ * message and DAXFS_EXIT_USAGE.
  */
-void conf_read(const char *program, const char *config, bool print,
+void conf_read(const char *program, const char *config,
 	       const struct conf_key *keys, const char *const *others);
+
+/* For --print-config: print the keys as they are now, and end the program. */
+__attribute__((noreturn)) void conf_show(const struct conf_key *keys);
 
 /* As a file that conf_load() reads back; a section's keys stand together. */
 void conf_print(const struct conf_key *keys, FILE *f);

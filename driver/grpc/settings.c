@@ -125,8 +125,10 @@ void grpc_settings_parse(struct grpc_settings *s, int argc, char **argv)
 	opts_parse(&usage, argc, argv);
 	check_overrides(&o);
 	key_table(s, keys);
-	conf_read(PROGRAM, config, print, keys, others);
+	conf_read(PROGRAM, config, keys, others);
 	override(s, &o);
+	if (print)
+		conf_show(keys);
 }
 
 void grpc_settings_free(struct grpc_settings *s)

@@ -167,9 +167,11 @@ void settings_parse(struct settings *s, int argc, char **argv)
 	opts_parse(&usage, argc, argv);
 	check_overrides(&o);
 	key_table(s, keys);
-	conf_read(PROGRAM, s->config, print, keys, others);
+	conf_read(PROGRAM, s->config, keys, others);
 	s->level_given = o.level != NULL;
 	override(s, &o);
+	if (print)
+		conf_show(keys);
 	make_folder("root", &s->root, 0700);
 	make_folder("state", &s->state, 0755);
 }

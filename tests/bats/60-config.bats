@@ -73,8 +73,14 @@ refused() { # DAEMON, TEXT OF THE FILE, MESSAGE
 	assert_line "log_size = 0"
 	daxfs-snapshotter --config conf --print-config >again
 	run_x diff again <(daxfs-snapshotter --config again --print-config)
-	run_x daxfs-grpc --config conf --print-config
+	run_x daxfs-snapshotter --config conf --print-config --root /r \
+		--log-level error
+	assert_line "root = /r"
+	assert_line "pool_size = 2G"
+	assert_equal "$(grep -cx 'log_level = error' <<<"$output")" 2
+	run_x daxfs-grpc --config conf --print-config --state /s
 	assert_line "address = /b c"
+	assert_line "state = /s"
 }
 
 @test "what is wrong is named with file and line" {

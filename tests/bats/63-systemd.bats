@@ -205,6 +205,32 @@ replaced() { # PID
 	eventually 50 inside grep -q 'level=debug .*msg=call' /run/snapshotter.log
 }
 
+@test "a mistake in the configuration is not tried again and again" {
+	inside sh -c 'echo "wokers = 3" >>/etc/daxfs/daxfs.conf'
+	run inside systemctl restart daxfs-snapshotter
+	assert_failure
+	run -0 inside systemctl show -P ActiveState -P ExecMainStatus daxfs-snapshotter
+	assert_line failed
+	assert_line 2
+	run -0 inside tail -n 1 /run/snapshotter.log
+	assert_output "daxfs-snapshotter: /etc/daxfs/daxfs.conf:3: unknown key 'wokers' in [snapshotter]"
+	inside sed -i '/wokers/d' /etc/daxfs/daxfs.conf
+	inside systemctl start daxfs-snapshotter.socket daxfs-snapshotter
+	run -0 call Stat '{"key":"container"}'
+}
+
+@test "metrics, where they are switched on" {
+	port=$((20000 + RANDOM % 12000))
+	inside sh -c "printf '[grpc]\nmetrics_address = 127.0.0.1:$port\n' \
+		>>/etc/daxfs/daxfs.conf"
+	run -0 inside systemctl restart daxfs-grpc
+	run -0 inside curl -sf -m 20 "http://127.0.0.1:$port/metrics"
+	assert_line "daxfs_up 1"
+	run -0 inside curl -sf -m 20 "http://127.0.0.1:$port/healthz"
+	run -0 health
+	assert_output --partial "grpc-status: 0"
+}
+
 @test "what is killed is started again" {
 	for p in daxfs-snapshotter daxfs-grpc; do
 		old=$(main_pid $p)
