@@ -54,6 +54,8 @@ int snapshotter_update(struct snapshotter *s, const char *name,
 		return -1;
 	describe_branch(s->store, s->pool, out->branch);
 	rc = change(s, out, &was, f);
+	if (rc == 0)
+		rc = store_wait_durable(s->store, out, f);
 	if (rc < 0)
 		snapshot_clear(out);
 	return rc;

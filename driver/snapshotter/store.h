@@ -52,7 +52,7 @@ struct snapshot {
 	json_object *labels; /* strings to strings */
 	int64_t created_ns, updated_ns;
 	int64_t size, inodes; /* of a committed one */
-	uint64_t commit;      /* of a row that was begun: its transaction */
+	uint64_t commit;      /* of one that was changed: the transaction */
 };
 
 struct store;
@@ -160,7 +160,7 @@ int store_get(struct store *s, const char *key, struct snapshot *out,
 /*
  * Change labels: `fields` are field mask paths, "labels" or "labels.KEY", none
  * means all labels. Answers the new state. NotFound; InvalidArgument: any other
- * field.
+ * field. For store_wait_durable().
  */
 int store_update(struct store *s, const char *name, json_object *labels,
 		 const char *const *fields, unsigned n, struct snapshot *out,

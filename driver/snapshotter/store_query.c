@@ -32,7 +32,7 @@ int store_update(struct store *s, const char *name, json_object *labels,
 	if (labels_copy(labels, &in, f) < 0)
 		return -1;
 	memset(out, 0, sizeof(*out));
-	rc = db_begin_growing(s, true, f);
+	rc = db_begin_growing(s, false, f);
 	if (rc == 0) {
 		rc = snapshot_find(s->db, out, f,
 				   "s.name = ? AND " SNAPSHOT_VISIBLE, "s",
@@ -56,6 +56,8 @@ int store_update(struct store *s, const char *name, json_object *labels,
 	json_object_put(in);
 	if (rc < 0)
 		snapshot_clear(out);
+	else
+		out->commit = wal_start(&s->wal);
 	return rc;
 }
 

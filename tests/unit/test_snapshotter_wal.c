@@ -177,6 +177,7 @@ static void test_answered_is_on_disk(void **state)
 	assert_int_equal(store_update(x->store, "two", labels, fields, 1, &snap,
 				      &f),
 			 0);
+	assert_int_equal(store_wait_durable(x->store, &snap, &f), 0);
 	snapshot_clear(&snap);
 	s = open_copy();
 	assert_int_equal(rows(s, STATE_PREPARING, STATE_READY), 2);
