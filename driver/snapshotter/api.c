@@ -9,6 +9,7 @@
 #include "labels.h"
 
 #define LIST_BATCH 100
+#define LIST_BYTES_MAX (4u << 20) /* of a list in one reply, about */
 #define FIELDS_MAX 1024
 
 /* A name's byte may become \u00XX. */
@@ -324,7 +325,9 @@ static void update(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 struct listing {
 	struct varlink_call_ctx *ctx;
 	json_object *batch; /* NULL: memory is out */
+	size_t bytes;       /* in one reply, about */
 	bool gone;          /* the client is */
+	bool too_much;
 };
 
 /* {"infos": batch}; takes the batch. NULL: out of memory. */
@@ -342,11 +345,26 @@ static json_object *take_batch(struct listing *l)
 	return NULL;
 }
 
+/* A list in one reply is all in memory before any of it is sent. */
+static bool fits(struct listing *l, const struct snapshot *snap)
+{
+	const char *labels = labels_text(snap->labels);
+
+	if (varlink_wants_more(l->ctx))
+		return true;
+	l->bytes += 128 + strlen(snap->name) + strlen(snap->parent) +
+		    (labels ? strlen(labels) : 0);
+	l->too_much = l->bytes > LIST_BYTES_MAX;
+	return !l->too_much;
+}
+
 static int list_one(void *arg, const struct snapshot *snap)
 {
 	struct listing *l = arg;
 	json_object *info, *full;
 
+	if (!fits(l, snap))
+		return 1;
 	if (varlink_wants_more(l->ctx) &&
 	    json_object_array_length(l->batch) >= LIST_BATCH) {
 		full = take_batch(l);
@@ -388,6 +406,10 @@ static void list(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 	l.batch = json_object_new_array();
 	rc = l.batch ? store_list(s->store, filter, list_one, &l, &f) : 1;
 	filter_free(filter);
+	if (l.too_much)
+		rc = failure_set(&f, FAILURE_RESOURCE_EXHAUSTED, EMSGSIZE,
+				 "too many snapshots for one reply: call with "
+				 "\"more\", or filter them");
 	if (rc < 0) {
 		json_object_put(l.batch);
 		fail(ctx, &f);

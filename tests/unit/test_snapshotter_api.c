@@ -89,17 +89,52 @@ static void test_bad_lists(void **state)
 		"org.varlink.service.InvalidParameter", "filters");
 }
 
+static void make(struct fixture *x, const char *key, json_object *labels)
+{
+	struct snapshot snap;
+
+	assert_int_equal(store_begin_create(x->s.store, KIND_ACTIVE, key, "",
+					    labels, &snap, &f),
+			 0);
+	assert_int_equal(store_end_create(x->s.store, snap.id, &f), 0);
+	snapshot_clear(&snap);
+}
+
+/* One reply has its limits; what fits after filtering is answered. */
+static void test_long_list(void **state)
+{
+	struct fixture *x = *state;
+	json_object *labels = json_object_new_object(), *reply, *infos;
+	char key[16], value[4001];
+
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	for (int i = 0; i < 20; i++) {
+		snprintf(key, sizeof(key), "l%d", i);
+		json_object_object_add(labels, key,
+				       json_object_new_string(value));
+	}
+	for (int i = 0; i < 70; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		make(x, key, labels);
+	}
+	json_object_put(labels);
+	refused(x, "List", "{}", "io.daxfs.Snapshots.ResourceExhausted",
+		"more");
+	assert_int_equal(call(x, "List", "{\"filters\":[\"name~=^k.$\"]}",
+			      &reply, NULL),
+			 0);
+	assert_true(json_object_object_get_ex(reply, "infos", &infos));
+	assert_int_equal(json_object_array_length(infos), 10);
+	json_object_put(reply);
+}
+
 static void test_list(void **state)
 {
 	struct fixture *x = *state;
 	json_object *reply, *infos;
-	struct snapshot snap;
 
-	assert_int_equal(store_begin_create(x->s.store, KIND_ACTIVE, "a", "",
-					    NULL, &snap, &f),
-			 0);
-	assert_int_equal(store_end_create(x->s.store, snap.id, &f), 0);
-	snapshot_clear(&snap);
+	make(x, "a", NULL);
 	assert_int_equal(call(x, "List", "{\"filters\":[\"name==a\"]}", &reply,
 			      NULL),
 			 0);
@@ -112,7 +147,8 @@ static void test_list(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { T(test_bad_lists), T(test_list) };
+	const struct CMUnitTest tests[] = { T(test_bad_lists), T(test_list),
+					    T(test_long_list) };
 
 	return cmocka_run_group_tests_name("api", tests, NULL, NULL);
 }
