@@ -20,6 +20,7 @@
 #include "snapshotter.h"
 
 #define LOST_LINES 100 /* named in the log, of the lost ones */
+#define UNDESCRIBED_MAX 10
 
 /* Our branches as the pool has them: the id that is their name, in order. */
 struct branch_list {
@@ -51,7 +52,7 @@ struct work {
 	struct failure *f;
 	bool other_boot; /* than the last one's */
 	unsigned rows, finished, undone, uncommitted, removed, remade, orphans,
-		folders, described, unknown;
+		folders, described, undescribed, unknown;
 };
 
 int64_t snapshotter_branch_id(const char *name)
@@ -268,11 +269,13 @@ static int describe_again(struct work *w, struct branch *e)
 		    daxfs_branch_meta_crc((u64)e->pool_id, text, strlen(text)))
 		return 0;
 	snprintf(name, sizeof(name), "s-%lld", (long long)e->id);
-	if (pool_set_meta(w->s->pool, name, text, w->f) == 0)
+	if (pool_set_meta(w->s->pool, name, text, w->f) == 0) {
 		w->described++;
-	else
+	} else {
+		w->undescribed++;
 		log_event(LOG_WARN, "branch cannot be described", "branch",
 			  name, "error", w->f->text, NULL);
+	}
 	return 0;
 }
 
@@ -280,7 +283,10 @@ static int describe_all(struct work *w)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < w->branches.n && rc == 0; i++)
+	/* what fails so often fails for all: the next start tries again */
+	for (size_t i = 0;
+	     i < w->branches.n && rc == 0 && w->undescribed < UNDESCRIBED_MAX;
+	     i++)
 		if (w->branches.e[i].rows)
 			rc = describe_again(w, &w->branches.e[i]);
 	return rc;

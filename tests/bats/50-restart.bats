@@ -255,3 +255,46 @@ kill_on() {
 	assert [ "$(find "/proc/$grpc_pid/fd" | wc -l)" -lt 60 ]
 	nothing_left
 }
+
+# ---- Metadata ----------------------------------------------------------------
+
+listing() {
+	ctr snapshots --snapshotter daxfs ls | sort
+}
+
+@test "containers go on, and new ones start, when metadata.db is lost" {
+	local before
+
+	start_daxfs
+	snapshotter_pid=${pids[0]} grpc_pid=${pids[1]}
+	start_containerd
+	import
+	ctr run --detach --snapshotter daxfs --runc-root "$S/runc" "$IMAGE" a \
+		sh -c 'echo a >/mine && >/ready && sleep 1000'
+	wait_for 10 compgen -G "$S/run/mnt/*/ready"
+	before=$(listing)
+	run_x daxfs-inspect info --json "$S/daxfs/pool.daxfs"
+	assert_equal "$(jq -r '.features | index("branch-meta") != null' \
+		<<<"$output")" true
+	run_x daxfs-inspect branches "$S/daxfs/pool.daxfs"
+	assert_output --regexp 's-[0-9]+ .* \+[0-9]+ B metadata'
+
+	kill_wait "$snapshotter_pid"
+	rm "$S"/daxfs/metadata.db*
+	start_snapshotter rebuilt
+	pids=("$snapshotter_pid" "$grpc_pid" "${pids[@]:2:1}")
+	again ctr snapshots --snapshotter daxfs ls
+	assert_equal "$(listing)" "$before"
+	grep -q 'metadata rebuilt from the pool' "$LOGS/daxfs-snapshotter-rebuilt.log"
+
+	# the one that runs has its files still, and its image needs no pull
+	run_x_ctr task exec --exec-id e --fifo-dir "$S/fifo" a cat /mine
+	assert_output a
+	ctr run --rm --snapshotter daxfs --runc-root "$S/runc" --fifo-dir "$S/fifo" \
+		"$IMAGE" b sh -c 'test "$(cat /etc/motd)" = two && test ! -e /mine'
+	ctr task kill --signal KILL a
+	wait_for 10 stopped a
+	ctr task delete a || true # it was killed
+	ctr container delete a
+	nothing_left
+}
