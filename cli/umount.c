@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "cli.h"
@@ -28,6 +29,14 @@ static int unmount_by_server(const struct target *t, const char *mountpoint,
 	session_close(&s);
 	json_object_put(reply);
 	return rc;
+}
+
+/* Its server was killed: no other knows of it. */
+static bool is_dead(const char *mountpoint)
+{
+	struct stat st;
+
+	return stat(mountpoint, &st) < 0 && errno == ENOTCONN;
 }
 
 /* Is it still to be dropped? Not if persistent, mounted or kept for children. */
@@ -101,9 +110,10 @@ int cmd_umount(int argc, char **argv)
 	opts_parse(&usage, argc, argv);
 	if (!target_find(PROGRAM, NULL, argv[1], &t))
 		return DAXFS_EXIT_FAIL;
-	if (keep || lazy)
+	if ((keep || lazy) && !is_dead(argv[1]))
 		rc = unmount_by_server(&t, argv[1], keep);
-	else if (umount2(argv[1], UMOUNT_NOFOLLOW) == 0)
+	else if (umount2(argv[1], UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) ==
+		 0)
 		rc = unmounted(&t);
 	else if (errno == EBUSY)
 		rc = cli_error(PROGRAM,

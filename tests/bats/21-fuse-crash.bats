@@ -31,6 +31,20 @@ setup() {
 	run_x daxfs-inspect validate r
 }
 
+@test "daxfs umount takes a dead mount away, also with --lazy and --keep" {
+	local option
+
+	for option in "" --lazy --keep; do
+		run_x daxfs-fuse r mnt -o branch=b,parent=main,persist
+		kill_server
+		run_x 2 ls mnt
+		# shellcheck disable=SC2086 # none is no argument
+		run_x daxfs umount $option mnt
+		assert_equal "$(scratch_mounts)" ""
+		run_x daxfs-branch delete b -r r
+	done
+}
+
 @test "killed while it writes: finished files are whole, the region valid" {
 	local round i n=0 writer
 
