@@ -41,16 +41,17 @@ static void trace(const char *dir, const char *name)
 		dprintf(fd, "%s %s\n", program_invocation_short_name, name);
 }
 
-static int strike(const char *action, unsigned arg)
+static int strike(const char *dir, const char *action, unsigned arg)
 {
-	struct timespec t = { arg / 1000, arg % 1000 * 1000000 };
+	cleanup_free char *plan = str_printf("%s/plan", dir);
+	const struct timespec step = { .tv_nsec = 5000000 };
 
 	if (str_eq(action, "error"))
 		return (int)arg;
-	if (str_eq(action, "sleep"))
-		nanosleep(&t, NULL);
-	else
+	if (str_eq(action, "kill"))
 		kill(getpid(), SIGKILL);
+	while (plan && access(plan, F_OK) == 0)
+		nanosleep(&step, NULL);
 	return 0;
 }
 
@@ -84,7 +85,9 @@ int fault_hit(const char *name)
 	/* count 0: struck */
 	util_close_fd(&fd);
 	fd = -1;
-	return strike(action, arg);
+	n = strike(dir, action, arg);
+	errno = saved;
+	return n;
 }
 
 #endif

@@ -4,18 +4,18 @@
  * build with FAULTS=1 alone (build/faults); elsewhere they compile to nothing.
  *
  * There the environment's DAXFS_FAULTS names a folder. Its file `plan`, one
- * line "POINT COUNT kill", "POINT COUNT error ERRNO" or "POINT COUNT sleep
- * MILLISECONDS", strikes the COUNTth time that a process comes to that point,
- * once: COUNT is 0 then. To the file `trace`, where there is one, each
- * process adds the points that it comes to, "PROGRAM POINT" a line.
- * --fault-points prints the points that a program has.
+ * line "POINT COUNT kill", "POINT COUNT error ERRNO" or "POINT COUNT wait" (for
+ * the file to go), strikes the COUNTth time that a process comes to that point,
+ * once: COUNT is 0 then. To the file `trace`, where there is one, each process
+ * adds the points that it comes to, "PROGRAM POINT" a line. --fault-points
+ * prints the points that a program has.
  */
 #ifndef DAXFS_FAULT_H
 #define DAXFS_FAULT_H
 
 #ifdef DAXFS_FAULTS
 
-/* FAULT_POINT("room.step"); kills or sleeps. */
+/* FAULT_POINT("room.step"); kills or waits. */
 #define FAULT_POINT(name) ((void)FAULT_ERRNO(name))
 
 /* The errno that an operation is to fail with here, or 0. */

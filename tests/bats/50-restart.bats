@@ -244,6 +244,7 @@ kill_on() {
 
 	echo "# killed: $(sort killed | uniq -c | xargs)," \
 		"repeated: $(sort repeated 2>/dev/null | uniq -c | xargs)" >&3
+	grep -h '^ctr: ' "$LOGS"/c*.log | sed 's/^/# /' | cut -c1-300 >&3 || true
 	for ((i = 0; i < n; i++)); do
 		assert_equal "$(cat "out/c$i")" "done c$i"
 	done
