@@ -47,8 +47,15 @@ void cli_json_add_string(json_object *o, const char *key, const char *s);
 void cli_json_add_bytes(json_object *o, const char *key, const char *s);
 void cli_json_add_u64(json_object *o, const char *key, uint64_t v);
 
-/* Bytes from media may be anything: control characters show as \ooo. */
+/* Bytes from media may be anything: see text_escape(). */
 void cli_print_name(const char *s, size_t len);
+
+/*
+ * Objects with "name" and "parent", which may be none of them, as trees: `print`
+ * writes the rest of a line that has `indent` columns already. False: no memory.
+ */
+bool cli_draw_tree(json_object *all,
+		   void (*print)(json_object *o, unsigned indent));
 
 void cli_format_uuid(const uint8_t u[16], char out[37]);
 
@@ -125,6 +132,10 @@ int cmd_branch(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
+
+int cmd_status(int argc, char **argv);
+int cmd_snapshot(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 
 int cmd_branch_create(int argc, char **argv);
 int cmd_branch_list(int argc, char **argv);

@@ -14,6 +14,10 @@ static const struct cli_verb verbs[] = {
 	  cmd_inspect },
 	{ "mount", "mount a branch of a region", cmd_mount },
 	{ "umount", "unmount a branch", cmd_umount },
+	{ "status", "tell how the snapshotter and its pool do", cmd_status },
+	{ "snapshot", "list snapshots, draw them, tell their sizes",
+	  cmd_snapshot },
+	{ "top", "watch calls, mounts and the pool", cmd_top },
 	{ "help", "show the help of a verb", cmd_help },
 	{ 0 },
 };

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include "cli.h"
+#include "text.h"
 
 /* ---- Verbs and messages ----------------------------------------------------- */
 
@@ -66,16 +67,9 @@ void cli_usage(const char *program, const char *fmt, ...)
 
 void cli_print_name(const char *s, size_t len)
 {
-	size_t i;
+	cleanup_free char *shown = text_escape(s, len);
 
-	for (i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)s[i];
-
-		if (c < 0x20 || c == 0x7f || c == '\\')
-			printf("\\%03o", c);
-		else
-			putchar(c);
-	}
+	fputs(shown, stdout);
 }
 
 void cli_format_uuid(const uint8_t u[16], char out[37])

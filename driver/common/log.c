@@ -314,6 +314,43 @@ static void write_line(const struct line *l)
 	}
 }
 
+static struct {
+	pthread_mutex_t lock; /* leaf */
+	int64_t time_ns;
+	char text[LOG_LAST_MAX];
+} last = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void keep_error(const char *msg, va_list ap)
+{
+	struct timespec ts;
+	const char *key;
+	size_t n;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	pthread_mutex_lock(&last.lock);
+	last.time_ns = (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+	snprintf(last.text, sizeof(last.text), "%s", msg);
+	while ((key = va_arg(ap, const char *)) != NULL) {
+		const char *value = va_arg(ap, const char *);
+
+		n = strlen(last.text);
+		snprintf(last.text + n, sizeof(last.text) - n, " %s=%s", key,
+			 value ? value : "");
+	}
+	pthread_mutex_unlock(&last.lock);
+}
+
+int64_t log_last_error(char text[LOG_LAST_MAX])
+{
+	int64_t when;
+
+	pthread_mutex_lock(&last.lock);
+	when = last.time_ns;
+	memcpy(text, last.text, sizeof(last.text));
+	pthread_mutex_unlock(&last.lock);
+	return when;
+}
+
 void log_event(enum log_level level, const char *msg, ...)
 {
 	int saved = errno;
@@ -338,6 +375,11 @@ void log_event(enum log_level level, const char *msg, ...)
 	while ((key = va_arg(ap, const char *)) != NULL)
 		put_pair(&l, key, va_arg(ap, const char *));
 	va_end(ap);
+	if (level == LOG_ERROR) {
+		va_start(ap, msg);
+		keep_error(msg, ap);
+		va_end(ap);
+	}
 	if (conf.format == LOG_JSON)
 		l.text[l.len++] = '}';
 	l.text[l.len++] = '\n';

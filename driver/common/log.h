@@ -43,6 +43,13 @@ __attribute__((sentinel)) void log_event(enum log_level level, const char *msg,
 					 ...);
 
 /*
+ * The last error that was logged, cut to fit: when, in ns since the epoch, and
+ * what. 0: there was none.
+ */
+#define LOG_LAST_MAX 1024
+int64_t log_last_error(char text[LOG_LAST_MAX]);
+
+/*
  * ---- Requests ---------------------------------------------------------------
  * The call that this thread works for, in all its lines as request=ID, and in
  * the calls that it makes to other daemons (driver/ipc).

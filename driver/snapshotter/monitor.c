@@ -310,6 +310,22 @@ static bool add_facts(const struct monitor *m, const struct monitor_look *l,
 	       add(o, "start", start_json(&m->s->reconciled));
 }
 
+/* What the log said last that was an error. */
+static bool add_last_error(json_object *o)
+{
+	char text[LOG_LAST_MAX];
+	int64_t when = log_last_error(text);
+	json_object *e;
+
+	if (!when)
+		return true;
+	e = json_object_new_object();
+	if (e && add_int(e, "time_ns", when) && add_string(e, "message", text))
+		return add(o, "last_error", e);
+	json_object_put(e);
+	return false;
+}
+
 static bool add_verdict(const struct monitor_look *l, json_object *o)
 {
 	struct verdict v;
@@ -332,7 +348,7 @@ static json_object *status_json(const struct monitor *m,
 	json_object *o = json_object_new_object();
 
 	if (reply && o && add_facts(m, l, o) && add_verdict(l, o) &&
-	    add(reply, "status", json_object_get(o))) {
+	    add_last_error(o) && add(reply, "status", json_object_get(o))) {
 		json_object_put(o);
 		return reply;
 	}

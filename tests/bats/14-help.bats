@@ -28,6 +28,10 @@ options_in() {
 	done
 	run_x diff <(for v in mount umount; do options_of daxfs $v; done |
 		sort -u) <(options_in daxfs)
+	run_x diff <(options_of daxfs status) <(options_in daxfs-status)
+	run_x diff <(options_of daxfs top) <(options_in daxfs-top)
+	run_x diff <(for v in ls tree usage; do options_of daxfs snapshot $v; done |
+		sort -u) <(options_in daxfs-snapshot)
 }
 
 @test "man pages have exactly the verbs of --help" {
@@ -36,6 +40,9 @@ options_in() {
 			run_x grep -qE "^\.B $verb\$" "$REPO/docs/man/$p.1"
 		done < <("$p" --help | sed -nE 's/^  ([a-z]+) .*/\1/p')
 	done
+	while read -r verb; do
+		run_x grep -qE "^\.B $verb\$" "$REPO/docs/man/daxfs-snapshot.1"
+	done < <(daxfs snapshot --help | sed -nE 's/^  ([a-z]+) .*/\1/p')
 }
 
 @test "man pages are clean" {
@@ -48,7 +55,7 @@ options_in() {
 
 @test "help in all its forms" {
 	run_x daxfs --help
-	for v in mkfs branch inspect mount umount help; do
+	for v in mkfs branch inspect mount umount status snapshot top help; do
 		assert_line --regexp "^  $v "
 	done
 	run_x daxfs help branch create

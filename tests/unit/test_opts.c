@@ -48,6 +48,37 @@ static int child(void (*fn)(void *), void *arg)
 	return WEXITSTATUS(status);
 }
 
+/* ---- The last error -------------------------------------------------------- */
+
+static void log_some(void *arg)
+{
+	char text[LOG_LAST_MAX], big[3 * LOG_LAST_MAX];
+
+	(void)arg;
+	log_init("t", LOG_INFO, LOG_JSON);
+	if (log_last_error(text) != 0)
+		_exit(2);
+	log_event(LOG_WARN, "a warning", NULL);
+	if (log_last_error(text) != 0)
+		_exit(3);
+	log_event(LOG_ERROR, "it fails", "key", "a b", "error", NULL, NULL);
+	log_event(LOG_INFO, "goes on", NULL);
+	if (log_last_error(text) < INT64_C(1600000000000000000) ||
+	    strcmp(text, "it fails key=a b error=") != 0)
+		_exit(4);
+	memset(big, 'x', sizeof(big));
+	big[sizeof(big) - 1] = '\0';
+	log_event(LOG_ERROR, big, "more", big, NULL);
+	if (!log_last_error(text) || strlen(text) != LOG_LAST_MAX - 1)
+		_exit(5);
+}
+
+static void test_last_error(void **state)
+{
+	(void)state;
+	assert_int_equal(child(log_some, NULL), 0);
+}
+
 /* ---- Options ------------------------------------------------------------- */
 
 struct values {
@@ -570,6 +601,7 @@ static void test_log_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_last_error),
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_usage_errors),
 		cmocka_unit_test(test_help),
