@@ -86,7 +86,7 @@ on_terminal() {
 	assert_line --partial "end: exit 0"
 	assert_line --partial "terminal: as before"
 	on_terminal 24x80 wait:Monitor.GetActivity signal:TSTP $'wait:\x1b[?1049l' \
-		signal:CONT $'wait:\x1b[?1049h' wait:GetActivity key:q -- daxfs top -d 1
+		stopped: signal:CONT $'wait:\x1b[?1049h' wait:GetActivity key:q -- daxfs top -d 1
 	assert_line --partial "end: exit 0"
 	assert_line --partial "terminal: as before"
 }
