@@ -177,7 +177,8 @@ static int open_server(struct daemon *d, struct failure *f)
 static int start(struct daemon *d, struct failure *f)
 {
 	monitor_init(&d->monitor, &d->snap, d->set.root, d->set.state);
-	if (lock_folder(d->set.root, &d->root_lock, f) < 0 ||
+	if (supervise_start(&d->set, &d->supervisor, f) < 0 ||
+	    lock_folder(d->set.root, &d->root_lock, f) < 0 ||
 	    lock_folder(d->set.state, &d->state_lock, f) < 0 ||
 	    find_user(d->set.user, &d->user, f) < 0 || open_store(d, f) < 0 ||
 	    open_pool(d, f) < 0)
@@ -187,8 +188,7 @@ static int start(struct daemon *d, struct failure *f)
 		return -1;
 	if (open_server(d, f) < 0)
 		return -1;
-	return supervise_start(&d->set, d->server, d->socket, &d->supervisor,
-			       f);
+	return supervise_serve(d->supervisor, d->server, d->socket, f);
 }
 
 static void stop(struct daemon *d)
@@ -240,12 +240,7 @@ int main(int argc, char **argv)
 
 	settings_parse(&d.set, argc, argv);
 	log_init("daxfs-snapshotter", d.set.level, d.set.format);
-	rc = supervise_block_signals();
-	if (rc == 0)
-		rc = start(&d, &f);
-	else
-		failure_set(&f, FAILURE_UNKNOWN, -rc,
-			    "cannot block signals: %s", log_err(rc));
+	rc = start(&d, &f);
 	if (rc < 0)
 		log_event(LOG_ERROR, "cannot start", "error", f.text, NULL);
 	else

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
@@ -16,7 +17,7 @@
 
 struct supervisor {
 	struct settings *set;
-	struct varlink_server *server;
+	_Atomic(struct varlink_server *) server; /* NULL: not yet */
 	const char *socket;
 	int signal_fd, stop_fd;
 	pthread_t signals, watchdog;
@@ -40,7 +41,7 @@ static void signal_set(sigset_t *set)
 	sigaddset(set, SIGHUP);
 }
 
-int supervise_block_signals(void)
+static int block_signals(void)
 {
 	sigset_t set;
 
@@ -51,7 +52,7 @@ int supervise_block_signals(void)
 
 /* ---- Signals ------------------------------------------------------------- */
 
-static void reload(struct supervisor *s)
+static void reload(struct supervisor *s, struct varlink_server *server)
 {
 	struct conf_error e;
 
@@ -61,7 +62,7 @@ static void reload(struct supervisor *s)
 			  e.text, NULL);
 	} else {
 		log_set_level(s->set->level);
-		varlink_server_slow_calls(s->server, s->set->slow_call_ms);
+		varlink_server_slow_calls(server, s->set->slow_call_ms);
 		log_event(LOG_INFO, "configuration read again", "level",
 			  log_level_name(s->set->level), "slow_call_ms",
 			  log_fmt("%u", s->set->slow_call_ms), NULL);
@@ -76,8 +77,8 @@ static void reload(struct supervisor *s)
 __attribute__((noreturn)) static void leave_at_once(const char *why)
 {
 	log_event(LOG_WARN,
-		  "stopped with calls under way; the next start "
-		  "finishes or undoes them",
+		  "stopped at once; the next start finishes or undoes what was "
+		  "under way",
 		  "reason", why, NULL);
 	_exit(DAXFS_EXIT_OK);
 }
@@ -85,22 +86,23 @@ __attribute__((noreturn)) static void leave_at_once(const char *why)
 /* *deadline becomes the time by which all has to be done. */
 static void on_signal(struct supervisor *s, int64_t *deadline)
 {
+	struct varlink_server *server = atomic_load(&s->server);
 	struct signalfd_siginfo info;
 
 	if (read(s->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
 	if (info.ssi_signo == SIGHUP) {
-		if (!*deadline)
-			reload(s);
+		if (server && !*deadline)
+			reload(s, server);
 		return;
 	}
-	if (*deadline)
-		leave_at_once("asked twice");
+	if (!server || *deadline)
+		leave_at_once(server ? "asked twice" : "not serving yet");
 	log_event(LOG_INFO, "stopping", "signal",
 		  info.ssi_signo == SIGTERM ? "TERM" : "INT", NULL);
 	activation_stopping();
 	*deadline = now_ms() + (int64_t)s->set->stop_timeout * 1000;
-	varlink_server_stop(s->server);
+	varlink_server_stop(server);
 }
 
 static void *signals_main(void *arg)
@@ -184,21 +186,18 @@ static void close_descriptors(struct supervisor *s)
 	free(s);
 }
 
-int supervise_start(struct settings *set, struct varlink_server *server,
-		    const char *socket, struct supervisor **out,
+int supervise_start(struct settings *set, struct supervisor **out,
 		    struct failure *f)
 {
 	struct supervisor *s = calloc(1, sizeof(*s));
-	int rc;
+	int rc = block_signals();
 
 	if (!s)
 		return failure_no_memory(f);
 	s->set = set;
-	s->server = server;
-	s->socket = socket;
-	s->watchdog_ms = activation_watchdog_ms();
 	s->signal_fd = s->stop_fd = -1;
-	rc = open_descriptors(s);
+	if (rc == 0)
+		rc = open_descriptors(s);
 	if (rc == 0)
 		rc = -pthread_create(&s->signals, NULL, signals_main, s);
 	if (rc < 0) {
@@ -206,16 +205,26 @@ int supervise_start(struct settings *set, struct varlink_server *server,
 		return failure_set(f, FAILURE_RESOURCE_EXHAUSTED, -rc,
 				   "cannot wait for signals: %s", log_err(rc));
 	}
-	if (s->watchdog_ms)
-		rc = -pthread_create(&s->watchdog, NULL, watchdog_main, s);
-	s->has_watchdog = s->watchdog_ms && rc == 0;
 	*out = s;
-	if (rc == 0)
+	return 0;
+}
+
+int supervise_serve(struct supervisor *s, struct varlink_server *server,
+		    const char *socket, struct failure *f)
+{
+	int rc;
+
+	s->socket = socket;
+	s->watchdog_ms = activation_watchdog_ms();
+	atomic_store(&s->server, server);
+	if (!s->watchdog_ms)
 		return 0;
-	supervise_stop(s);
-	*out = NULL;
-	return failure_set(f, FAILURE_RESOURCE_EXHAUSTED, -rc,
-			   "cannot start the watchdog: %s", log_err(rc));
+	rc = -pthread_create(&s->watchdog, NULL, watchdog_main, s);
+	s->has_watchdog = rc == 0;
+	return rc == 0 ? 0
+		       : failure_set(f, FAILURE_RESOURCE_EXHAUSTED, -rc,
+				     "cannot start the watchdog: %s",
+				     log_err(rc));
 }
 
 void supervise_stop(struct supervisor *s)

@@ -4,7 +4,8 @@
  * are heard whatever the others wait for.
  *
  *   SIGTERM, SIGINT  the server ends; what is not done after stop_timeout, or
- *                    when the signal comes again, is left to the next start
+ *                    when the signal comes again, is left to the next start, as
+ *                    all is before there is a server
  *   SIGHUP           the configuration is read again (settings_reload)
  *
  * The watchdog is told that we live after a call over our own socket: the loop
@@ -19,13 +20,16 @@
 
 struct supervisor;
 
-/* First of all, before there are threads: signals wait until they are read. */
-int supervise_block_signals(void);
-
-/* `server` listens on `socket`; all are borrowed until supervise_stop(). */
-int supervise_start(struct settings *set, struct varlink_server *server,
-		    const char *socket, struct supervisor **out,
+/* First of all, before there are threads. `set` stays until supervise_stop(). */
+int supervise_start(struct settings *set, struct supervisor **out,
 		    struct failure *f);
+
+/*
+ * From now on there is a server, which listens on `socket`; both are borrowed
+ * until supervise_stop().
+ */
+int supervise_serve(struct supervisor *s, struct varlink_server *server,
+		    const char *socket, struct failure *f);
 
 /* NULL is fine. */
 void supervise_stop(struct supervisor *s);

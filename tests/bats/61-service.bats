@@ -180,7 +180,7 @@ health() {
 	run_x grep -cx 7 failures || [[ $output == 0 ]]
 	kill -TERM "$pid"
 	gone "$pid"
-	run_x sed -n '/^STOPPING=1/,$p' grpc.told
+	run_x grep -A 9 '^STOPPING=1' grpc.told
 	assert_line --index 0 STOPPING=1
 	assert_line "ended 0"
 }
@@ -207,7 +207,7 @@ row_of() {
 	gone "$pid"
 	run_x tail -n 1 snapshotter.told
 	assert_output "ended 0"
-	run_x grep -F "stopped with calls under way" snapshotter.log
+	run_x grep -F "stopped at once" snapshotter.log
 	assert_output --partial "reason=stop_timeout"
 	kill -CONT "$fuse"
 	snapshotter -- conf
@@ -226,7 +226,7 @@ row_of() {
 	refute is_gone "$pid"
 	kill -TERM "$daemon"
 	gone "$pid"
-	run_x grep -F "stopped with calls under way" snapshotter.log
+	run_x grep -F "stopped at once" snapshotter.log
 	assert_output --partial 'reason="asked twice"'
 	kill -CONT "$fuse"
 }
@@ -252,14 +252,36 @@ row_of() {
 	run -0 call Stat '{"key":"a"}'
 }
 
-@test "a daxfs-fuse that does not start is given up" {
-	config 'start_timeout = 1'
+# Programs, of which daxfs-fuse never answers; its process id goes to ./pid.
+stuck() {
 	mkdir bin
 	cp "$BUILD/daxfs-snapshotter" "$BUILD/mkdaxfs" bin/
 	printf '#!/bin/sh\necho "waiting for nothing" >&2\necho $$ >%s/pid; exec sleep 1000\n' \
 		"$S" >bin/daxfs-fuse
 	chmod +x bin/daxfs-fuse
+}
+
+@test "a daxfs-fuse that does not start is given up" {
+	config 'start_timeout = 1'
+	stuck
 	run_x 1 bin/daxfs-snapshotter --config conf
 	assert_output --partial "the pool $S/root/pool.daxfs cannot be served: daxfs-fuse: not done after 1 s (start_timeout); it said: waiting for nothing"
 	is_gone "$(cat pid)"
+}
+
+@test "asked to stop while it starts, it stops" {
+	config 'start_timeout = 3600'
+	stuck
+	"$BUILD/tools/manager" -- bin/daxfs-snapshotter --config conf \
+		>snapshotter.told 2>snapshotter.log 3>&- &
+	pid=$!
+	pids+=("$pid")
+	eventually 100 test -s pid
+	kill -TERM "$pid"
+	gone "$pid"
+	kill "$(cat pid)"
+	run_x grep -F "stopped at once" snapshotter.log
+	assert_output --partial 'reason="not serving yet"'
+	run_x tail -n 1 snapshotter.told
+	assert_output "ended 0"
 }
