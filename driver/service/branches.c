@@ -94,18 +94,14 @@ static void get(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 		branches_reply_branch(arg, ctx, name);
 }
 
-static void usage(struct varlink_call_ctx *ctx, json_object *params, void *arg)
+static void reply_usage(struct branches_service *s,
+			struct varlink_call_ctx *ctx, const char *name)
 {
-	struct branches_service *s = arg;
 	struct daxfs_branch *b;
 	u64 bytes, inodes;
 	json_object *reply;
-	const char *name;
 	int rc;
 
-	if (!varlink_get_string(ctx, params, "name", true, &name))
-		return;
-	FAULT_POINT("branches.usage.begun");
 	rc = daxfs_branch_get(s->region, name, &b);
 	if (!rc) {
 		rc = daxfs_usage(b, &bytes, &inodes);
@@ -126,6 +122,16 @@ static void usage(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 		return;
 	}
 	varlink_reply(ctx, reply);
+}
+
+static void usage(struct varlink_call_ctx *ctx, json_object *params, void *arg)
+{
+	const char *name;
+
+	if (!varlink_get_string(ctx, params, "name", true, &name))
+		return;
+	FAULT_POINT("branches.usage.begun");
+	reply_usage(arg, ctx, name);
 }
 
 /* ---- Changing ------------------------------------------------------------ */
@@ -300,7 +306,10 @@ static void seal(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 		rc = daxfs_branch_seal_meta(s->region, name, meta,
 					    meta ? strlen(meta) : 0);
 	FAULT_POINT("branches.seal.sealed");
-	branches_reply_done(ctx, rc, name);
+	if (rc)
+		branches_reply_done(ctx, rc, name);
+	else
+		reply_usage(s, ctx, name);
 }
 
 static void set_meta(struct varlink_call_ctx *ctx, json_object *params,

@@ -227,37 +227,50 @@ static bool is_sealed(json_object *branch)
 	       str_eq(json_object_get_string(o), "sealed");
 }
 
-static int call_with_meta(struct pool *p, const char *method,
-			  const char *branch, const char *meta,
-			  struct failure *f)
+static json_object *named_with_meta(const char *branch, const char *meta)
 {
 	json_object *o = named("name", branch);
 
 	if (o && add_meta(o, meta))
-		return simple_call(p, method, o, f);
+		return o;
 	json_object_put(o);
-	return failure_no_memory(f);
+	return NULL;
 }
 
 int pool_set_meta(struct pool *p, const char *branch, const char *meta,
 		  struct failure *f)
 {
-	return call_with_meta(p, "SetMeta", branch, meta, f);
+	return simple_call(p, "SetMeta", named_with_meta(branch, meta), f);
+}
+
+static bool get_usage(json_object *reply, int64_t *bytes, int64_t *inodes)
+{
+	json_object *b, *i;
+
+	if (!json_object_object_get_ex(reply, "bytes", &b) ||
+	    !json_object_object_get_ex(reply, "inodes", &i))
+		return false;
+	*bytes = json_object_get_int64(b);
+	*inodes = json_object_get_int64(i);
+	return true;
 }
 
 int pool_seal(struct pool *p, const char *branch, const char *meta,
-	      struct failure *f)
+	      int64_t *bytes, int64_t *inodes, struct failure *f)
 {
-	int rc = call_with_meta(p, "Seal", branch, meta, f);
-	json_object *reply = NULL, *o;
+	json_object *reply = NULL, *state = NULL, *o;
+	int rc = pool_call(p, "Seal", named_with_meta(branch, meta), &reply, f);
+	bool known = rc == 0 && get_usage(reply, bytes, inodes);
 	struct failure ignored;
 
 	/* after a crash, or a repeated call, it may be so already */
-	if (rc < 0 && get_branch(p, branch, &reply, &o, &ignored) == 0 &&
+	if (rc < 0 && get_branch(p, branch, &state, &o, &ignored) == 0 &&
 	    is_sealed(o))
 		rc = 0;
 	json_object_put(reply);
-	return rc;
+	json_object_put(state);
+	/* an older daxfs-fuse does not say */
+	return rc == 0 && !known ? pool_usage(p, branch, bytes, inodes, f) : rc;
 }
 
 int pool_delete(struct pool *p, const char *branch, struct failure *f)
@@ -277,18 +290,11 @@ int pool_delete(struct pool *p, const char *branch, struct failure *f)
 int pool_usage(struct pool *p, const char *branch, int64_t *bytes,
 	       int64_t *inodes, struct failure *f)
 {
-	json_object *reply = NULL, *b, *i;
+	json_object *reply = NULL;
 	int rc = pool_call(p, "Usage", named("name", branch), &reply, f);
 
-	if (rc < 0)
-		return rc;
-	if (json_object_object_get_ex(reply, "bytes", &b) &&
-	    json_object_object_get_ex(reply, "inodes", &i)) {
-		*bytes = json_object_get_int64(b);
-		*inodes = json_object_get_int64(i);
-	} else {
+	if (rc == 0 && !get_usage(reply, bytes, inodes))
 		rc = invalid_reply("Usage", f);
-	}
 	json_object_put(reply);
 	return rc;
 }

@@ -81,11 +81,11 @@ int pool_set_quota(struct pool *p, const char *branch, uint64_t bytes,
 		   uint64_t inodes, struct failure *f);
 
 /*
- * All of it is on disk then. Sealing a sealed branch is fine. meta: new metadata
- * with it (NULL: as it was).
+ * All of it is on disk then, and *bytes and *inodes are what it has, for good.
+ * Sealing a sealed branch is fine. meta: new metadata with it (NULL: as it was).
  */
 int pool_seal(struct pool *p, const char *branch, const char *meta,
-	      struct failure *f);
+	      int64_t *bytes, int64_t *inodes, struct failure *f);
 
 int pool_set_meta(struct pool *p, const char *branch, const char *meta,
 		  struct failure *f);

@@ -178,7 +178,9 @@ static int lost_branch(struct work *w, const struct snapshot *snap)
 /* Committed, but the pool forgot that: a power cut before the pool's sync. */
 static int seal_again(struct work *w, const struct snapshot *snap)
 {
-	if (pool_seal(w->s->pool, snap->branch, NULL, w->f) < 0)
+	int64_t size, inodes;
+
+	if (pool_seal(w->s->pool, snap->branch, NULL, &size, &inodes, w->f) < 0)
 		log_event(LOG_ERROR, "committed snapshot cannot be sealed",
 			  "name", snap->name, "error", w->f->text, NULL);
 	return 0;

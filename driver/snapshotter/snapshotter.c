@@ -217,9 +217,7 @@ static int seal(struct snapshotter *s, const struct snapshot *snap,
 
 	if (!meta)
 		return failure_no_memory(f);
-	rc = pool_seal(s->pool, snap->branch, meta, f);
-	if (rc == 0)
-		rc = pool_usage(s->pool, snap->branch, &size, &inodes, f);
+	rc = pool_seal(s->pool, snap->branch, meta, &size, &inodes, f);
 	if (rc < 0)
 		return pool_failed("snapshot", snap->name, f);
 	/* the branch is on disk: sealing it took it there */

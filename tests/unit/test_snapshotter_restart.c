@@ -371,6 +371,7 @@ static void test_killed_commit(void **state)
 {
 	struct fixture *x = *state;
 	struct snapshot snap;
+	int64_t n;
 
 	require_fuse();
 	restart(x);
@@ -379,7 +380,7 @@ static void test_killed_commit(void **state)
 	OK(store_begin_commit(x->s.store, "a", "ca", NULL, &snap, &f));
 	snapshot_clear(&snap);
 	OK(store_begin_commit(x->s.store, "b", "cb", NULL, &snap, &f));
-	OK(pool_seal(x->s.pool, snap.branch, NULL, &f));
+	OK(pool_seal(x->s.pool, snap.branch, NULL, &n, &n, &f));
 	snapshot_clear(&snap);
 	make(x, KIND_ACTIVE, "d", "");
 	restart(x);
@@ -404,6 +405,7 @@ static void test_other_boot(void **state)
 	struct fixture *x = *state;
 	struct snapshot snap;
 	char *source;
+	int64_t n;
 
 	require_fuse();
 	restart(x);
@@ -422,7 +424,7 @@ static void test_other_boot(void **state)
 	OK(store_begin_commit(x->s.store, "c", "cc", NULL, &snap, &f));
 	snapshot_clear(&snap);
 	OK(store_begin_commit(x->s.store, "d", "cd", NULL, &snap, &f));
-	OK(pool_seal(x->s.pool, snap.branch, NULL, &f));
+	OK(pool_seal(x->s.pool, snap.branch, NULL, &n, &n, &f));
 	snapshot_clear(&snap);
 	OK(store_set_meta(x->s.store, "boot", "another", &f));
 	restart(x);
@@ -512,6 +514,7 @@ static void test_leftovers(void **state)
 {
 	struct fixture *x = *state;
 	char path[160], path2[160];
+	int64_t n;
 
 	require_fuse();
 	restart(x);
@@ -519,7 +522,7 @@ static void test_leftovers(void **state)
 	snprintf(path, sizeof(path), "%s/mnt/998", x->state);
 	snprintf(path2, sizeof(path2), "%s/mnt/999", x->state);
 	OK(pool_create(x->s.pool, "s-998", "s-1", path, false, NULL, &f));
-	OK(pool_seal(x->s.pool, "s-998", NULL, &f));
+	OK(pool_seal(x->s.pool, "s-998", NULL, &n, &n, &f));
 	OK(pool_create(x->s.pool, "s-999", "s-998", path2, false, NULL, &f));
 	snprintf(path, sizeof(path), "%s/mnt/empty", x->state);
 	assert_int_equal(mkdir(path, 0755), 0);
