@@ -61,6 +61,10 @@ void branches_fail_branch(struct varlink_call_ctx *ctx, int rc,
 	else if (rc == -EROFS)
 		branches_fail(ctx, rc, "branch '%s': the region is read-only",
 			      name);
+	else if (rc == -EUCLEAN)
+		branches_fail(ctx, rc,
+			      "branch '%s' is damaged: delete it, or have 'daxfs-inspect validate --repair' cut its log where the damage begins",
+			      name);
 	else if (rc == -ERANGE)
 		branches_fail(ctx, rc, "branch '%s': a quota is at most %llu",
 			      name, DAXFS_QUOTA_MAX);

@@ -217,10 +217,20 @@ static void usage(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 
 /* ---- Infos --------------------------------------------------------------- */
 
-static json_object *info_json(const struct snapshot *snap)
+/*
+ * A lost snapshot says so by a label. An error would hide it and, as containerd
+ * asks for each when it lists them, all others.
+ */
+static json_object *info_json(const struct snapshotter *s,
+			      const struct snapshot *snap)
 {
 	json_object *o = json_object_new_object();
 
+	if (snapshotter_is_lost(s, snap->id) &&
+	    !add_string(snap->labels, LABEL_LOST, "not in the pool")) {
+		json_object_put(o);
+		return NULL;
+	}
 	if (o && add_string(o, "name", snap->name) &&
 	    add_string(o, "parent", snap->parent) &&
 	    add_string(o, "kind", snapshot_kind_name(snap->kind)) &&
@@ -235,9 +245,10 @@ static json_object *info_json(const struct snapshot *snap)
 	return NULL;
 }
 
-static void reply_info(struct varlink_call_ctx *ctx, struct snapshot *snap)
+static void reply_info(struct varlink_call_ctx *ctx,
+		       const struct snapshotter *s, struct snapshot *snap)
 {
-	reply_with(ctx, "info", info_json(snap));
+	reply_with(ctx, "info", info_json(s, snap));
 	snapshot_clear(snap);
 }
 
@@ -251,10 +262,10 @@ static void stat_snapshot(struct varlink_call_ctx *ctx, json_object *params,
 
 	if (!varlink_get_string(ctx, params, "key", true, &key))
 		return;
-	if (snapshotter_stat(s, key, &snap, &f) < 0)
+	if (store_get(s->store, key, &snap, &f) < 0)
 		fail(ctx, &f);
 	else
-		reply_info(ctx, &snap);
+		reply_info(ctx, s, &snap);
 }
 
 /*
@@ -304,6 +315,7 @@ static void update(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 {
 	cleanup_free const char **fields = NULL;
 	json_object *info, *labels = NULL;
+	struct snapshotter *s = arg;
 	struct snapshot snap;
 	struct failure f;
 	const char *name;
@@ -314,16 +326,17 @@ static void update(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 	    !varlink_get_object(ctx, info, "labels", false, &labels) ||
 	    !get_strings(ctx, params, "fields", &fields, &n))
 		return;
-	if (snapshotter_update(arg, name, labels, fields, n, &snap, &f) < 0)
+	if (snapshotter_update(s, name, labels, fields, n, &snap, &f) < 0)
 		fail(ctx, &f);
 	else
-		reply_info(ctx, &snap);
+		reply_info(ctx, s, &snap);
 }
 
 /* ---- List ---------------------------------------------------------------- */
 
 struct listing {
 	struct varlink_call_ctx *ctx;
+	const struct snapshotter *s;
 	json_object *batch; /* NULL: memory is out */
 	size_t bytes;       /* in one reply, about */
 	bool gone;          /* the client is */
@@ -378,7 +391,7 @@ static int list_one(void *arg, const struct snapshot *snap)
 		if (!l->batch)
 			return 1;
 	}
-	info = info_json(snap);
+	info = info_json(l->s, snap);
 	if (info && json_object_array_add(l->batch, info) == 0)
 		return 0;
 	json_object_put(info);
@@ -388,9 +401,9 @@ static int list_one(void *arg, const struct snapshot *snap)
 
 static void list(struct varlink_call_ctx *ctx, json_object *params, void *arg)
 {
-	struct listing l = { .ctx = ctx };
-	cleanup_free const char **texts = NULL;
 	struct snapshotter *s = arg;
+	struct listing l = { .ctx = ctx, .s = s };
+	cleanup_free const char **texts = NULL;
 	struct filter *filter;
 	struct failure f;
 	json_object *last;

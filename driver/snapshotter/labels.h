@@ -13,6 +13,7 @@
 #define LABELS_BYTES (96u << 10) /* of all labels of a snapshot, as JSON */
 
 #define LABEL_REF "containerd.io/snapshot.ref"
+#define LABEL_LOST "io.daxfs.lost" /* shown, not kept: the branch is gone */
 /* containerd hands on what begins with "containerd.io/snapshot/". */
 #define LABEL_QUOTA_BYTES "containerd.io/snapshot/io.daxfs.quota.bytes"
 #define LABEL_QUOTA_INODES "containerd.io/snapshot/io.daxfs.quota.inodes"

@@ -37,22 +37,10 @@ static int by_value(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-static bool is_lost(const struct snapshotter *s, int64_t id)
+bool snapshotter_is_lost(const struct snapshotter *s, int64_t id)
 {
 	return s->n_lost &&
 	       bsearch(&id, s->lost, s->n_lost, sizeof(id), by_value);
-}
-
-int snapshotter_stat(struct snapshotter *s, const char *key,
-		     struct snapshot *out, struct failure *f)
-{
-	int rc = store_get(s->store, key, out, f);
-
-	if (rc < 0 || !is_lost(s, out->id))
-		return rc;
-	snapshot_clear(out);
-	failure_set(f, FAILURE_NOT_FOUND, ENOENT, "no branch");
-	return pool_failed("snapshot", key, f);
 }
 
 /* ---- Create -------------------------------------------------------------- */

@@ -59,9 +59,6 @@ struct snapshot_mount {
 int snapshotter_create(struct snapshotter *s, enum snapshot_kind kind,
 		       const char *key, const char *parent, json_object *labels,
 		       struct snapshot_mount *out, struct failure *f);
-/* As store_get(); FailedPrecondition: the snapshot is lost. */
-int snapshotter_stat(struct snapshotter *s, const char *key,
-		     struct snapshot *out, struct failure *f);
 int snapshotter_mounts(struct snapshotter *s, const char *key,
 		       struct snapshot_mount *out, struct failure *f);
 int snapshotter_commit(struct snapshotter *s, const char *key, const char *name,
@@ -95,6 +92,8 @@ int64_t snapshotter_branch_id(const char *name);
  */
 int snapshotter_rebuild(struct snapshotter *s, struct failure *f);
 
+/* Is the row's branch not in the pool? */
+bool snapshotter_is_lost(const struct snapshotter *s, int64_t id);
 void snapshotter_free_lost(struct snapshotter *s);
 
 /* ---- quota.c: quotas by label -------------------------------------------- */

@@ -106,6 +106,36 @@ nothing_left() {
 	nothing_left
 }
 
+@test "where the pool is lost, its images are removed and imported again" {
+	start_all
+	import
+	ctr run --snapshotter daxfs --runc-root "$S/runc" --fifo-dir "$S/fifo" \
+		"$IMAGE" a sh -c :
+	kill_all
+	umount -l "$S"/run/mnt/*
+	rm "$S/daxfs/pool.daxfs"
+
+	start_all
+	run_x grep -c 'msg="snapshot is lost' "$LOGS/daxfs-snapshotter.log"
+	assert_output 3
+	ctr snapshots --snapshotter daxfs ls | grep -q '^a .* Active'
+	ctr snapshots --snapshotter daxfs info a | grep -q io.daxfs.lost
+	# neither what was there works, nor is it taken for whole
+	run_x 1 timeout 30 ctr --address "$S/containerd.sock" -n "$NS" \
+		task start --fifo-dir "$S/fifo" a
+	assert_output --partial "is lost: the pool does not have its branch"
+	run_x 1 timeout 30 ctr --address "$S/containerd.sock" -n "$NS" run \
+		--snapshotter daxfs --runc-root "$S/runc" "$IMAGE" b sh
+	assert_output --partial "is lost: the pool does not have its branch"
+	ctr container delete a
+	ctr images rm --sync "$IMAGE"
+	wait_for 20 no_snapshots
+	ctr images import --snapshotter daxfs --base-name "${IMAGE%:*}" image.tar
+	ctr run --rm --snapshotter daxfs --runc-root "$S/runc" --fifo-dir "$S/fifo" \
+		"$IMAGE" c sh -c 'test "$(cat /etc/motd)" = two'
+	nothing_left
+}
+
 # ---- While they are killed ---------------------------------------------------
 
 # A service manager starts again what has been killed.

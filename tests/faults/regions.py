@@ -46,20 +46,20 @@ def down(w):
     end_fuse(w)
 
 
-def lost_world(make_world):
-    w = make_world()
+def lose(w):
     w.start()
     fill(w)
     down(w)
     os.unlink(f"{w.dir}/root/pool.daxfs")
-    return w
 
 
 def rest_works(w, was):
     """What was in the lost pool is reported and can be removed; all else works."""
     base = f"k8s.io/1/{CHAIN}"
-    assert w.list() == was, w.list()
-    for method in ("Stat", "Mounts", "Usage"):
+    lost = {"io.daxfs.lost": "not in the pool"}
+    assert w.list() == {k: (v[0], v[1], lost) for k, v in was.items()}, w.list()
+    assert w.call("Stat", key="alone")["info"]["labels"] == lost
+    for method in ("Mounts", "Usage"):
         expect("FailedPrecondition", lambda m=method: w.call(m, key="alone"),
                "snapshot 'alone' is lost")
     expect("FailedPrecondition", lambda: w.call("Commit", key="alone", name="x"), "'alone'")
@@ -113,6 +113,34 @@ def damaged(make_world):
             damage(f)
         check_lost(w, was)
         assert len(glob.glob(f"{w.dir}/root/pool.daxfs.lost-*")) == 1, "nothing is kept"
+
+
+def damaged_branch(make_world):
+    """One log that cannot be read takes its own snapshot along, and no other."""
+    w = make_world()
+    w.start()
+    fill(w)
+    with open(w.source("on-base") + "/a-name-to-find", "w", encoding="ascii") as f:
+        f.write("x")
+    down(w)
+    with open(f"{w.dir}/root/pool.daxfs", "r+b") as f:
+        data = f.read()
+        at = data.find(b"a-name-to-find")
+        assert at > 0
+        f.seek(at)
+        f.write(b"A")
+    w.start()
+    expect("FailedPrecondition", lambda: w.call("Mounts", key="on-base"), "'on-base'")
+    expect("FailedPrecondition", lambda: w.call("Commit", key="on-base", name="x"),
+           "snapshot 'on-base': pool: branch 's-2' is damaged")
+    assert "on-base" in w.list()
+    w.call("Stat", key="on-base")
+    w.source("alone")
+    w.call("View", key="view", parent=f"k8s.io/1/{CHAIN}")
+    for key in ("on-base", "view", f"k8s.io/1/{CHAIN}"):
+        w.call("Remove", key=key)
+    w.check()
+    down(w)
 
 
 def put_back(make_world):
@@ -250,4 +278,4 @@ def readonly_disk(make_world):
     refuses(w, f"cannot write to {w.dir}/root: Read-only file system")
 
 
-ALL = [missing, damaged, put_back, refused, full_disk, readonly_disk]
+ALL = [missing, damaged, damaged_branch, put_back, refused, full_disk, readonly_disk]
