@@ -60,9 +60,10 @@ endif
 # Libraries a program, by pkg-config name; --as-needed drops what it does not
 # use. A missing one is reported with the command that installs it.
 PKGS_daxfs := json-c
-PKGS_daxfs-fuse := fuse3 json-c
+PKGS_daxfs-fuse := fuse3 json-c libseccomp libcap
 PKGS_daxfs-keeper := json-c
-PKGS_daxfs-snapshotter := json-c sqlite3 inih libpcre2-8 libsystemd
+PKGS_daxfs-snapshotter := json-c sqlite3 inih libpcre2-8 libsystemd \
+	libseccomp libcap
 PKGS_daxfs-grpc := json-c libnghttp2 libprotobuf-c inih libsystemd \
 	libseccomp libcap libmicrohttpd
 PKGS_ALL := $(sort $(foreach p,daxfs daxfs-fuse daxfs-snapshotter daxfs-grpc,$(PKGS_$(p))))

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "../common/confine_daemon.h"
 #include "../common/log.h"
 #include "../common/opts.h"
 #include "../common/util.h"
@@ -291,6 +292,8 @@ int main(int argc, char **argv)
 
 	options_parse(&o, argc, argv);
 	log_init("daxfs-fuse", o.level, o.format);
+	if (confine_daemon(true) < 0)
+		return DAXFS_EXIT_FAIL;
 	signal(SIGPIPE, SIG_IGN);
 	server_signals(&set);
 	if (pthread_sigmask(SIG_BLOCK, &set, NULL))

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 
 #include "../common/activation.h"
+#include "../common/confine_daemon.h"
 #include "../common/log.h"
 #include "../common/opts.h"
 #include "../common/util.h"
@@ -240,6 +241,8 @@ int main(int argc, char **argv)
 
 	settings_parse(&d.set, argc, argv);
 	log_init("daxfs-snapshotter", d.set.level, d.set.format);
+	if (confine_daemon(false) < 0)
+		return DAXFS_EXIT_FAIL;
 	rc = start(&d, &f);
 	if (rc < 0)
 		log_event(LOG_ERROR, "cannot start", "error", f.text, NULL);
