@@ -42,6 +42,19 @@ units() {
 	done
 }
 
+@test "one command switches everything on" {
+	need systemctl
+	run_x make -s -C "$REPO" install DESTDIR="$S/root" PREFIX=/usr
+	run_x systemctl --root="$S/root" enable daxfs.target
+	run_x find root/etc -type l -printf '%P\n'
+	assert_output systemd/system/multi-user.target.wants/daxfs.target
+	# and the target wants all there is
+	run_x grep -h '^Wants=' root/usr/lib/systemd/system/daxfs.target
+	for unit in daxfs-{snapshotter,grpc}.{service,socket}; do
+		assert_output --partial "$unit"
+	done
+}
+
 @test "what they leave open is little" {
 	need systemd-analyze
 	units
