@@ -24,7 +24,8 @@ import (
 )
 
 const usage = `usage: bench serve ROOT SOCKET       containerd's overlayfs snapshotter
-       bench measure ROUNDS NAME=SOCKET...   one round of calls to each in turn
+       bench measure ROUNDS DIR NAME=SOCKET...   one round of calls to each in
+           turn; their data are below DIR
 `
 
 func serve(root, socket string) error {
@@ -48,12 +49,12 @@ func serve(root, socket string) error {
 	return s.Serve(l)
 }
 
-func measure(rounds string, targets []string) error {
+func measure(rounds, dir string, targets []string) error {
 	n, err := strconv.Atoi(rounds)
 	if err != nil || n < 1 {
 		return fmt.Errorf("'%s': not a number of rounds", rounds)
 	}
-	b := &bench{rounds: n}
+	b := &bench{rounds: n, dir: dir}
 	for _, t := range targets {
 		name, socket, ok := strings.Cut(t, "=")
 		if !ok {
@@ -77,8 +78,8 @@ func run(args []string) error {
 	switch {
 	case len(args) == 3 && args[0] == "serve":
 		return serve(args[1], args[2])
-	case len(args) >= 3 && args[0] == "measure":
-		return measure(args[1], args[2:])
+	case len(args) >= 4 && args[0] == "measure":
+		return measure(args[1], args[2], args[3:])
 	}
 	return errors.New(usage)
 }

@@ -45,6 +45,7 @@ func newClient(name, socket string) (*client, error) {
 
 type bench struct {
 	rounds  int
+	dir     string // of the data
 	clients []*client
 	order   []string // operations, as they first came
 }
@@ -219,24 +220,26 @@ func (b *bench) crowd(c *client, round int) error {
 	})
 }
 
-// Both have freed what was removed before the next call is timed.
+// settle has what was removed freed, and all that is written on disk: else the
+// next one's first sync would wait for the last one's files, for the file
+// system's journal is common.
 func (b *bench) settle() error {
 	for _, c := range b.clients {
 		// overlayfs may not know it
 		c.raw.Cleanup(context.Background(), &snapshotsapi.CleanupRequest{Snapshotter: c.name})
 	}
-	return nil
+	return syncfs(b.dir)
 }
 
 func (b *bench) each(rounds int, fn func(*client, int) error) error {
 	for i := 0; i < rounds; i++ {
 		for _, c := range b.clients {
+			if err := b.settle(); err != nil {
+				return err
+			}
 			if err := fn(c, i); err != nil {
 				return err
 			}
-		}
-		if err := b.settle(); err != nil {
-			return err
 		}
 	}
 	return nil
