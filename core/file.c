@@ -256,6 +256,27 @@ int write_grow(struct write *w)
 }
 
 /*
+ * A write came to nothing that went to space set aside behind the file's end:
+ * zeros are what shows there once the file grows.
+ */
+static void clear_set_aside(const struct write *w, u64 off)
+{
+	struct map m;
+	bool own;
+
+	if (off < w->in->size)
+		off = w->in->size;
+	for (; off < w->off; off += m.len) {
+		view_map(w->b, w->ino, w->in, off, w->off, &m);
+		if (!m.extent || !m.media)
+			continue;
+		m.len = block_owned(w->b, m.media, m.len, &own);
+		if (own)
+			zero_data(at(w->b->r, m.media), m.len);
+	}
+}
+
+/*
  * One transaction. Writes as much as goes; 0 with w->off advanced, or the error
  * when that was nothing.
  */
@@ -282,6 +303,7 @@ static int write_chunk(struct write *w, u32 flags)
 	rc = write_commit(w);
 	if (rc) {
 		*w->in = before;
+		clear_set_aside(w, start);
 		w->off = start;
 	}
 	return rc;

@@ -91,7 +91,8 @@ struct branch {
 	u32 parent, kids, depth;
 	u64 id; /* the model's own */
 	u64 quota_bytes, quota_inodes;
-	struct inode **tab; /* by ino, and so by label */
+	u32 meta_len, meta_seed; /* metadata, see model_meta_byte() */
+	struct inode **tab;      /* by ino, and so by label */
 	u32 n;
 	u64 gone[GONE]; /* inodes that went last: a ring */
 	u32 gone_count;
@@ -213,6 +214,12 @@ int model_quota_error(const struct branch *b);
 /* It found no space: is that true? rc 0: for less than it was to do. */
 void model_no_space(const struct branch *b, ssize_t rc);
 
+/* A branch's metadata. */
+static inline u8 model_meta_byte(u32 seed, u32 i)
+{
+	return (u8)(seed + i * 11 + i / 253);
+}
+
 /* ---- Operations ---------------------------------------------------------- */
 
 enum op_kind {
@@ -244,6 +251,7 @@ enum op_kind {
 	OP_ABORT,
 	OP_COMMIT,
 	OP_QUOTA,
+	OP_META,
 	OP_SYNC,
 	OP_REOPEN,
 	OP_KILL,
@@ -316,6 +324,7 @@ ssize_t op_keep(struct branch *b, const struct op *op);
 ssize_t op_abort(struct branch *b, const struct op *op);
 ssize_t op_commit(struct branch *b, const struct op *op);
 ssize_t op_quota(struct branch *b, const struct op *op);
+ssize_t op_meta(struct branch *b, const struct op *op);
 ssize_t op_sync(struct branch *b, const struct op *op);
 ssize_t op_reopen(struct branch *b, const struct op *op);
 ssize_t op_kill(struct branch *b, const struct op *op);

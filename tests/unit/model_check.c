@@ -393,6 +393,18 @@ static void check_gone(const struct branch *b)
 		     daxfs_getattr(b->h, b->gone[k], &a), -ENOENT);
 }
 
+static void check_meta(const struct branch *b)
+{
+	static u8 bytes[DAXFS_BRANCH_META_MAX];
+	ssize_t n =
+		daxfs_branch_get_meta(model.g.r, b->name, bytes, sizeof(bytes));
+
+	SAME("get_meta", n, b->meta_len ? (ssize_t)b->meta_len : -ENODATA);
+	for (u32 i = 0; i < b->meta_len; i++)
+		CHECK(bytes[i] == model_meta_byte(b->meta_seed, i),
+		      "metadata of %s differs at %u", b->name, i);
+}
+
 static void check_info(const struct branch *b)
 {
 	struct daxfs_branch_info info;
@@ -409,6 +421,8 @@ static void check_info(const struct branch *b)
 	      "%s has the parent '%s'", b->name, info.parent);
 	SAME("quota_bytes", info.quota_bytes, b->quota_bytes);
 	SAME("quota_inodes", info.quota_inodes, b->quota_inodes);
+	SAME("meta_len", info.meta_len, b->meta_len);
+	check_meta(b);
 	check_usage(b, &info);
 	check_gone(b);
 }

@@ -291,6 +291,15 @@ static void choose_quota(struct branch *b, struct op *op)
 	op->off = chance(60) ? 0 : model_inodes(b) + below(20);
 }
 
+static void choose_meta(struct branch *b, struct op *op)
+{
+	(void)b;
+	op->len = chance(70)   ? below(600)
+		  : chance(50) ? below(9000)
+			       : below(DAXFS_BRANCH_META_MAX + 1);
+	op->off = below(256);
+}
+
 /* ---- The table ----------------------------------------------------------- */
 
 /* Which of an operation's arguments it has. */
@@ -363,6 +372,7 @@ static const struct {
 	[OP_ABORT] = { "branch_abort", op_abort, choose_live, 0 },
 	[OP_COMMIT] = { "branch_commit", op_commit, choose_flags, HAS_FLAGS },
 	[OP_QUOTA] = { "set_quota", op_quota, choose_quota, HAS_LEN | HAS_OFF },
+	[OP_META] = { "set_meta", op_meta, choose_meta, HAS_LEN | HAS_OFF },
 	[OP_SYNC] = { "region_sync", op_sync, choose_flags, 0, true },
 	[OP_REOPEN] = { "reopen", op_reopen, choose_flags, 0, true },
 	[OP_KILL] = { "kill", op_kill, choose_flags, 0, true },

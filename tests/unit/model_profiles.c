@@ -18,7 +18,7 @@
 	[OP_CREATE] = 15 * (x), [OP_SEAL] = 2 * (x), [OP_PERSIST] = 2 * (x), \
 	[OP_DELETE] = 5 * (x), [OP_DROP] = 2 * (x), [OP_KEEP] = 1 * (x), \
 	[OP_ABORT] = 2 * (x), [OP_COMMIT] = 3 * (x), \
-	[OP_QUOTA] = 3 * (x)
+	[OP_QUOTA] = 3 * (x), [OP_META] = 6 * (x)
 #define REGION_OFTEN(x) \
 	[OP_FSYNC] = 5 * (x), [OP_SYNC] = 3 * (x), [OP_REOPEN] = 1 * (x), \
 	[OP_KILL] = 1 * (x), [OP_CHECK] = 30 * (x)

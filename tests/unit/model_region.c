@@ -250,6 +250,47 @@ ssize_t op_quota(struct branch *b, const struct op *op)
 	return rc;
 }
 
+/* ---- Metadata ------------------------------------------------------------ */
+
+static int meta_error(const struct branch *b)
+{
+	if (b == model.br)
+		return -EPERM;
+	return model.p->shared && (b->sealed || b->kids) ? -EOPNOTSUPP : 0;
+}
+
+/* It may take what is kept for freeing, but what was there it needs as well. */
+static void meta_no_space(void)
+{
+	struct daxfs_region_info r;
+
+	model.full++;
+	daxfs_region_info(model.g.r, &r);
+	CHECK(!r.segments_free, "there are %llu free segments",
+	      (unsigned long long)r.segments_free);
+}
+
+ssize_t op_meta(struct branch *b, const struct op *op)
+{
+	static u8 bytes[DAXFS_BRANCH_META_MAX];
+	u32 len = (u32)op->len;
+	int rc;
+
+	for (u32 i = 0; i < len; i++)
+		bytes[i] = model_meta_byte((u32)op->off, i);
+	rc = daxfs_branch_set_meta(model.g.r, b->name, bytes, len);
+	if (rc == -ENOSPC && !meta_error(b)) {
+		meta_no_space();
+		return rc;
+	}
+	SAME("set_meta", rc, meta_error(b));
+	if (!rc) {
+		b->meta_len = len;
+		b->meta_seed = (u32)op->off;
+	}
+	return rc;
+}
+
 /* ---- The region ---------------------------------------------------------- */
 
 static void on_end(void *arg, struct daxfs_branch *h)

@@ -48,7 +48,8 @@ static void populate(struct reg *g)
 	assert_int_equal(daxfs_unlink(b, B_DIR, "a", 1, NULL), 0); /* orphan */
 	daxfs_branch_put(b);
 	daxfs_branch_put(new_branch(g, "s", "main"));
-	assert_int_equal(daxfs_branch_seal(g->r, "s"), 0);
+	assert_int_equal(daxfs_branch_set_meta(g->r, "b", data, 6000), 0);
+	assert_int_equal(daxfs_branch_seal_meta(g->r, "s", "small", 5), 0);
 }
 
 static int group_setup(void **state)
@@ -173,6 +174,8 @@ static void explore(struct daxfs_region *r)
 		assert_int_equal(daxfs_branch_get(r, v[k].name, &b), 0);
 		daxfs_branch_info(b, &info);
 		daxfs_statfs(b, &st);
+		daxfs_branch_get_meta(r, v[k].name, data, sizeof(data));
+		daxfs_branch_set_meta(r, v[k].name, data, 5000);
 		t.b = b;
 		t.n = 0;
 		for (u64 ino = 1; ino < B_COUNT + 30; ino++) {

@@ -795,6 +795,37 @@ static void test_host_runs_out(void **state)
 	assert_true(most > 3);
 }
 
+/* What it wrote behind the end of the file is not there when that grows. */
+static void test_failed_write_set_aside(void **state)
+{
+	struct daxfs_attr a = { .mode = 0600 };
+	static const u8 zeros[20000];
+	struct daxfs_branch *b;
+	u8 got[20000];
+	int rc = 0;
+	u64 f;
+
+	(void)state;
+	open_on_pages(PAGES);
+	b = new_branch(&g, "b", "main");
+	f = make_file(b, ROOT, "f");
+	assert_int_equal(daxfs_fallocate(b, f, DAXFS_FALLOC_KEEP_SIZE, 4096,
+					 16384),
+			 0);
+	pages_left = 0;
+	while (!rc) /* until the log is full */
+		rc = daxfs_setattr(b, f, DAXFS_SET_MODE, &a, NULL);
+	assert_int_equal(rc, -ENOSPC);
+	memset(block, 0x5a, sizeof(block));
+	assert_int_equal(daxfs_write(b, f, block, 9000, 6000, 0), -ENOSPC);
+	assert_int_equal(attr_of(b, f).size, 0);
+	pages_left = PAGES;
+	assert_int_equal(do_truncate(b, f, sizeof(got)), 0);
+	assert_int_equal(daxfs_read(b, f, got, sizeof(got), 0), sizeof(got));
+	assert_memory_equal(got, zeros, sizeof(got));
+	daxfs_branch_put(b);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -817,6 +848,7 @@ int main(void)
 		T(test_usage_is_exact),
 		T(test_small_use),
 		T(test_host_runs_out),
+		T(test_failed_write_set_aside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
