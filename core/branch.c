@@ -283,7 +283,7 @@ static int create_meta(struct daxfs_branch *b, const struct blob *m)
 	b->meta_next = 0;
 	/* whoever uses it first finds out what it owns */
 	if (r->shared) {
-		rc = meta_sync(b, b->meta);
+		rc = meta_sync(b, b->meta, m->len);
 		space_forget(b);
 	}
 	return rc;

@@ -43,8 +43,8 @@ void entry_free(struct daxfs_region *r, u32 slot);
 int meta_place(struct daxfs_branch *b, const void *bytes, size_t len);
 /* Name it, with table_lock and change_lock held, after meta_feature(). */
 void meta_name(struct daxfs_branch *b);
-/* Make it durable where it lies. */
-int meta_sync(const struct daxfs_branch *b, u64 off);
+/* Make `len` bytes of it durable where they lie; the branch may end meanwhile. */
+int meta_sync(const struct daxfs_branch *b, u64 off, size_t len);
 /* Give up what was placed and not named, if the branch still lives. */
 void meta_cancel(struct daxfs_branch *b);
 /* Before the first in a region: older writers are to leave it alone. */

@@ -177,13 +177,13 @@ void meta_commit(struct daxfs_branch *main, struct daxfs_branch *b)
 }
 
 /* With the segment's entry, which may be new. */
-int meta_sync(const struct daxfs_branch *b, u64 off)
+int meta_sync(const struct daxfs_branch *b, u64 off, size_t len)
 {
 	struct daxfs_region *r = b->r;
 	u64 s = (off - r->seg_data) / r->seg_size;
 	struct daxfs_range v[2] = {
 		{ offset_of(r, &r->segs[s]), sizeof(*r->segs) },
-		{ off, room_at(r, off) },
+		{ off, meta_room(len) },
 	};
 
 	return sync_ranges(r, v, 2);
@@ -197,7 +197,7 @@ static int set_meta(struct daxfs_region *r, struct daxfs_branch *b,
 
 	/* what was synced must not be lost to bytes that were not */
 	if (!rc && port_load(&b->meta) && b->meta_next)
-		rc = meta_sync(b, b->meta_next);
+		rc = meta_sync(b, b->meta_next, len);
 	if (!rc)
 		rc = table_enter(r);
 	if (rc)
