@@ -155,9 +155,13 @@ fuse_pid() {
 	servers | head -n 1
 }
 
-kill_wait() { # PID
-	kill -KILL "$1"
-	wait_for 10 process_gone "$1"
+kill_wait() { # PID...
+	local pid
+
+	kill -KILL "$@"
+	for pid in "$@"; do
+		wait_for 10 process_gone "$pid"
+	done
 }
 
 kill_one() { # ROUND
@@ -167,6 +171,12 @@ kill_one() { # ROUND
 	grpc) kill_wait "$grpc_pid" && start_grpc "$1" ;;
 	snapshotter) kill_wait "$snapshotter_pid" && start_snapshotter "$1" ;;
 	fuse) kill_wait "$(fuse_pid)" ;;
+	keeper) kill_wait "$(keepers | head -n 1)" ;;
+	all)
+		kill_wait "$snapshotter_pid" "$grpc_pid" "$(fuse_pid)"
+		start_snapshotter "$1"
+		start_grpc "$1"
+		;;
 	esac
 	echo "$what" >>"$S/killed"
 }
@@ -251,10 +261,9 @@ kill_on() {
 }
 
 @test "containers come and go while daemons are killed each second" {
-	local n=20 at_once=8 i jobs=() killer lister victims=(snapshotter grpc)
+	local n=20 at_once=8 i jobs=() killer lister victims=(all snapshotter grpc fuse keeper)
 
 	[[ -z ${LONG:-} ]] || n=100
-	[[ ! -x $BUILD/daxfs-keeper ]] || victims+=(fuse)
 	start_daxfs
 	snapshotter_pid=${pids[0]} grpc_pid=${pids[1]}
 	start_containerd
