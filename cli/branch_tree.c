@@ -12,6 +12,9 @@ static void print_node(json_object *b, unsigned indent)
 
 	printf("%-*s %-7s %10s", width, cli_json_string(b, "name"),
 	       cli_branch_state(b), format_size(cli_json_u64(b, "bytes")));
+	if (cli_json_u64(b, "meta_bytes"))
+		printf("  +%s metadata",
+		       format_size(cli_json_u64(b, "meta_bytes")));
 	if (json_object_object_get_ex(b, "mountpoints", &m) &&
 	    json_object_is_type(m, json_type_array))
 		for (size_t k = 0; k < json_object_array_length(m); k++) {
