@@ -187,6 +187,15 @@ void grpc_backend_gone(struct grpc_backend *b, struct grpc_call *call)
 		grpc_job_free(b, job);
 }
 
+void grpc_backend_leave(struct grpc_backend *b)
+{
+	pthread_mutex_lock(&b->lock);
+	b->leaving = true;
+	b->watcher_left = true;
+	pthread_cond_signal(&b->health_work);
+	pthread_mutex_unlock(&b->lock);
+}
+
 void grpc_backend_drained(struct grpc_backend *b, struct grpc_call *call,
 			  size_t n)
 {

@@ -49,6 +49,8 @@ void grpc_backend_start(struct grpc_backend *b, struct grpc_call *call,
  * sent to the snapshotter is done there all the same.
  */
 void grpc_backend_gone(struct grpc_backend *b, struct grpc_call *call);
+/* End the calls that go on for ever: watches, with Unavailable. */
+void grpc_backend_leave(struct grpc_backend *b);
 void grpc_backend_drained(struct grpc_backend *b, struct grpc_call *call,
 			  size_t n);
 

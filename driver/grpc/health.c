@@ -19,6 +19,7 @@ enum { SERVING = 1, NOT_SERVING = 2, SERVICE_UNKNOWN = 3 };
 struct health {
 	struct grpc_backend *b;
 	struct grpc_job *jobs; /* checks to answer, and watchers */
+	bool leaving;          /* nobody watches any more */
 	int64_t look_at;       /* for the watchers */
 };
 
@@ -44,6 +45,7 @@ static bool wait_for_work(struct health *h)
 		h->jobs = job;
 	}
 	b->watcher_left = false;
+	h->leaving = b->leaving;
 	go_on = !b->stopping;
 	pthread_mutex_unlock(&b->lock);
 	return go_on;
@@ -84,6 +86,11 @@ static bool answer(struct health *h, struct grpc_job *job, int status)
 
 	if (grpc_job_cancelled(h->b, job))
 		return true;
+	if (h->leaving && job->method->stream) {
+		grpc_fail(&job->result, GRPC_UNAVAILABLE,
+			  "the server is stopping");
+		return true;
+	}
 	if (job->told == SERVICE_UNKNOWN || job->told == status)
 		return false;
 	params = grpc_method_request(job->method, job->body, job->body_len,

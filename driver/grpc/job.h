@@ -64,7 +64,7 @@ struct grpc_backend {
 	struct grpc_queue calls, health;
 	struct grpc_job *ready_head, *ready_tail;
 	unsigned idle, streaming; /* workers */
-	bool stopping, watcher_left, health_runs;
+	bool stopping, leaving, watcher_left, health_runs;
 	unsigned n_workers;
 	struct grpc_worker workers[GRPC_WORKERS_MAX];
 	pthread_t health_thread;

@@ -217,6 +217,7 @@ static void begin_drain(struct server *s, int64_t now)
 	activation_stopping();
 	s->drain_until = now + s->o->stop_ms;
 	close_listener(s);
+	grpc_backend_leave(s->backend);
 	peers_shutdown(&s->peers, now);
 }
 

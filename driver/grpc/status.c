@@ -95,21 +95,26 @@ enum grpc_status grpc_status_of_errno(int err)
 size_t grpc_percent_encode(const char *in, char *out, size_t size)
 {
 	static const char hex[] = "0123456789ABCDEF";
-	size_t n = 0;
+	size_t n = 0, left = strlen(in);
 
-	for (; *in; in++) {
-		unsigned char c = (unsigned char)*in;
-		bool plain = c >= 0x20 && c <= 0x7e && c != '%';
+	while (*in) {
+		size_t len = utf8_length(in, left), i;
+		const char *from = len ? in : "\xef\xbf\xbd";
+		size_t bytes = len ? len : 3;
+		bool plain =
+			bytes == 1 && *in >= 0x20 && *in <= 0x7e && *in != '%';
 
-		if (n + (plain ? 1 : 3) >= size)
+		if (n + (plain ? 1 : 3 * bytes) >= size)
 			break;
-		if (plain) {
-			out[n++] = (char)c;
-			continue;
+		for (i = 0; i < bytes && !plain; i++) {
+			out[n++] = '%';
+			out[n++] = hex[(unsigned char)from[i] >> 4];
+			out[n++] = hex[from[i] & 15];
 		}
-		out[n++] = '%';
-		out[n++] = hex[c >> 4];
-		out[n++] = hex[c & 15];
+		if (plain)
+			out[n++] = *in;
+		in += len ? len : 1;
+		left -= len ? len : 1;
 	}
 	out[n] = '\0';
 	return n;

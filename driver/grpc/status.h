@@ -50,8 +50,9 @@ enum grpc_status grpc_status_of_error(const char *name);
 enum grpc_status grpc_status_of_errno(int err);
 
 /*
- * grpc-message: bytes outside 0x20..0x7e and '%' become %XX. Writes at most
- * size - 1 characters, whole escapes only, and a NUL; returns the length.
+ * grpc-message: bytes outside 0x20..0x7e and '%' become %XX, what is not UTF-8
+ * (a text that was cut) U+FFFD. Writes at most size - 1 characters, whole
+ * characters of the text only, and a NUL; returns the length.
  */
 size_t grpc_percent_encode(const char *in, char *out, size_t size);
 

@@ -192,7 +192,8 @@ let_others_in() {
 	assert_line 'daxfs_grpc_call_seconds_count code=OK method=Prepare 2'
 	assert_line 'daxfs_grpc_call_seconds_count code=FailedPrecondition method=Remove 1'
 	assert_line --regexp '^daxfs_grpc_connections_total outcome=served [1-9]'
-	assert_line --regexp '^daxfs_up [01]$'
+	assert_line 'daxfs_up 1'
+	assert_line --regexp '^daxfs_snapshotter_.* [0-9]'
 	run_x /usr/bin/python3 -c 'import sys, urllib.request
 print(urllib.request.urlopen(sys.argv[1]).read())' "$url/healthz"
 	assert_output "b'ok\\n'"

@@ -619,6 +619,26 @@ static void health_watch(void **state)
 	assert_health(f, serving);
 }
 
+/* Watches do not keep a server that is to stop. */
+static void health_watch_ends(void **state)
+{
+	struct fixture *f = *state;
+	struct client_call call, late;
+
+	submit(f, H "Watch", empty, sizeof(empty), &call);
+	side_await(&f->side, &call, sizeof(serving));
+	grpc_backend_leave(f->backend);
+	finish(f, &call);
+	assert_string_equal(call.status, "14");
+	assert_string_equal(call.message, "the server is stopping");
+	submit(f, H "Watch", empty, sizeof(empty), &late);
+	finish(f, &late);
+	assert_string_equal(late.status, "14");
+	assert_health(f, serving);
+	client_call_release(&call);
+	client_call_release(&late);
+}
+
 static void malformed_request(void **state)
 {
 	static const uint8_t body[] = { 0, 0, 0, 0, 2, 0x12, 9 };
@@ -662,6 +682,7 @@ int main(void)
 		T(health_check),
 		T(health_of_services),
 		T(health_watch),
+		T(health_watch_ends),
 		T(malformed_request),
 		T(stopped_with_calls_running),
 	};

@@ -371,7 +371,7 @@ static void timeouts(void **state)
 
 static void percent_encoding(void **state)
 {
-	char out[8];
+	char out[8], wide[32];
 
 	(void)state;
 	assert_int_equal(grpc_percent_encode("a~ !", out, sizeof(out)), 4);
@@ -381,6 +381,14 @@ static void percent_encoding(void **state)
 	assert_int_equal(grpc_percent_encode("abcdefghij", out, sizeof(out)),
 			 7);
 	assert_int_equal(grpc_percent_encode("", out, sizeof(out)), 0);
+	/* characters of several bytes, cut, and what is none */
+	assert_int_equal(grpc_percent_encode("a\u00e9\u00e9", out, sizeof(out)),
+			 7);
+	assert_string_equal(out, "a%C3%A9");
+	grpc_percent_encode("a\xe6\x97", wide, sizeof(wide));
+	assert_string_equal(wide, "a%EF%BF%BD%EF%BF%BD");
+	grpc_percent_encode("\xff\u65e5", wide, sizeof(wide));
+	assert_string_equal(wide, "%EF%BF%BD%E6%97%A5");
 }
 
 int main(void)
