@@ -3,8 +3,9 @@
  * Bytes of a gRPC client, as they come from a socket, through HTTP/2, gRPC,
  * protobuf and the translation to JSON and back. The client's preface is put in
  * front. With clang: -fsanitize=fuzzer,address,undefined, driver/grpc without
- * main.c, driver/common, driver/ipc and build/gen/snapshots.pb-c.c; start it on
- * tests/fuzz/grpc, which holds a session for each RPC.
+ * main.c, driver/common, driver/ipc, build/gen/snapshots.pb-c.c and the libraries
+ * of PKGS_daxfs-grpc; start it on tests/fuzz/grpc, which holds a session for each
+ * RPC.
  */
 #include <stdint.h>
 #include <stdlib.h>
