@@ -447,6 +447,7 @@ static void set_and_check_meta(struct worker *w, const char *name)
 static void round_ask(struct worker *w)
 {
 	struct daxfs_branch_info *list, info;
+	struct daxfs_region_stats stats;
 	struct daxfs_region_info r;
 	struct daxfs_branch *b;
 	struct daxfs_statfs s;
@@ -458,6 +459,9 @@ static void round_ask(struct worker *w)
 	EXPECT(!rc && count >= 1);
 	daxfs_region_info(g.r, &r);
 	EXPECT(r.segments_free <= r.segments);
+	daxfs_region_stats(g.r, &stats);
+	EXPECT(stats.segments_free <= stats.segments);
+	EXPECT(stats.log_used_bytes <= stats.log_bytes);
 	if (!below(w, 4))
 		set_and_check_meta(w, list[below(w, count)].name);
 	rc = daxfs_branch_get(g.r, list[below(w, count)].name, &b);
