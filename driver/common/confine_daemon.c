@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "confine_daemon.h"
 
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "confine.h"
@@ -9,7 +10,14 @@
 
 /* The last one is left out where others' files are none of its business. */
 static const cap_value_t caps[] = { CAP_CHOWN, CAP_DAC_READ_SEARCH,
-				    CAP_SYS_ADMIN, CAP_DAC_OVERRIDE };
+				    CAP_SYS_ADMIN, CAP_SYS_RESOURCE,
+				    CAP_DAC_OVERRIDE };
+
+/*
+ * A filter of ours is added to those of who started us. A keeper that is killed
+ * is started by the server that it would have started: enough is enough.
+ */
+#define FILTERS_MAX 8
 
 /* clang-format off */
 static const char *const calls[] = {
@@ -59,6 +67,21 @@ static const struct confine_rule rules[] = {
 	{ NULL, 0, 0, 0, 0 },
 };
 
+static unsigned count_filters(void)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	char line[256];
+	unsigned n = 0;
+
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "Seccomp_filters: %u", &n) == 1)
+			break;
+	fclose(f);
+	return n;
+}
+
 int confine_daemon(bool others_files)
 {
 	const struct confine c = {
@@ -71,6 +94,8 @@ int confine_daemon(bool others_files)
 	};
 	struct confine_error e;
 
+	if (count_filters() >= FILTERS_MAX)
+		return 0;
 	if (confine_apply(&c, &e) == 0)
 		return 0;
 	log_event(LOG_ERROR, "cannot confine the process", "error", e.text,

@@ -3,7 +3,8 @@
  * What is left to the daemons that work with files and mounts:
  * daxfs-snapshotter, and daxfs-fuse, daxfs-keeper and mkdaxfs, which inherit it
  * from who starts them. Of capabilities those to mount, to pass folders of
- * others and to give a socket to a user; of system calls those for files,
+ * others, to give a socket to a user and to have memory while the kernel wants
+ * to write back through us (PR_SET_IO_FLUSHER); of system calls those for files,
  * mounts, processes and unix sockets. Any other call is answered with ENOSYS,
  * not with death: mounts depend on these processes, and libraries try older
  * ways then.

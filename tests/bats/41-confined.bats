@@ -17,8 +17,8 @@ teardown() {
 	snapshotter_end
 }
 
-# CAP_CHOWN, CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN
-CAPS=0000000000200005
+# CAP_CHOWN, CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN, CAP_SYS_RESOURCE
+CAPS=0000000001200005
 
 assert_confined() { # PID
 	# shellcheck disable=SC2016 # awk's dollars
@@ -87,4 +87,38 @@ info_as() { # USER SOCKET
 	done
 	run_x grep -c 'msg="connection refused".*user 65534 may not use' "$S/log"
 	assert_output 1
+}
+
+# The kernel's PF_MEMALLOC_NOIO, in the ninth field of stat.
+@test "who serves mounts may have memory while it is written back through them" {
+	local pid task n=0
+
+	pid=$(servers)
+	for task in "/proc/$pid"/task/*; do
+		read -r -a stat < <(sed 's/.*) //' "$task/stat")
+		[[ $((stat[6] & 0x80000)) -eq 0 ]] || n=$((n + 1))
+	done
+	assert [ "$n" -ge 2 ]
+}
+
+@test "keepers and servers that follow one another do not pile up filters" {
+	local i k pid
+
+	for i in {1..12}; do
+		k=$(keepers)
+		kill -KILL "$k"
+		for _ in {1..250}; do
+			[[ -z $(keepers) || $(keepers) == "$k" ]] || break
+			sleep 0.02
+		done
+		pid=$(servers)
+		kill -USR2 "$pid"
+		for _ in {1..250}; do
+			[[ -z $(servers) || $(servers) == *"$pid"* ]] || break
+			sleep 0.02
+		done
+	done
+	i=$(awk '$1 == "Seccomp_filters:" { print $2 }' "/proc/$(servers)/status")
+	assert [ "$i" -le 8 ]
+	assert_confined "$(servers)"
 }

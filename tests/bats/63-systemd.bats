@@ -128,9 +128,9 @@ fuse() {
 	run -0 inside cat "/proc/$(main_pid daxfs-snapshotter)/status"
 	assert_line --regexp '^NoNewPrivs:.1$'
 	assert_line --regexp '^Seccomp:.2$'
-	# nothing beyond CAP_CHOWN, CAP_DAC_OVERRIDE and CAP_SYS_ADMIN
+	# CAP_CHOWN, CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN, CAP_SYS_RESOURCE
 	mask=$((16#$(sed -n 's/^CapBnd:\t//p' <<<"$output")))
-	[[ $((mask & ~(1 << 0 | 1 << 1 | 1 << 21))) -eq 0 ]]
+	[[ $((mask & ~(1 << 0 | 1 << 2 | 1 << 21 | 1 << 24))) -eq 0 ]]
 }
 
 @test "mounts of the snapshotter are seen by the host" {

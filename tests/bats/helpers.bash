@@ -35,6 +35,8 @@ scratch_end() {
 	local left pids m
 
 	cd / || return 1
+	# skipped before there was one: without it everything would be below it
+	[[ -n ${S:-} ]] || return 0
 	left=$(scratch_mounts)
 	while read -r m; do
 		[[ -z $m ]] || umount -l "$m"
@@ -52,6 +54,7 @@ scratch_end() {
 }
 
 scratch_mounts() {
+	[[ -n ${S:-} ]] || return 1
 	awk -v s="$S/" 'index($5, s) == 1 { print $5 }' /proc/self/mountinfo
 }
 
