@@ -107,6 +107,18 @@ int daxfs_branch_get(struct daxfs_region *r, const char *name,
 	return rc;
 }
 
+struct daxfs_branch *daxfs_branch_ended(struct daxfs_region *r)
+{
+	struct daxfs_branch *b = branch_new(r, 0, "");
+
+	if (!b)
+		return NULL;
+	b->ended = 1;
+	b->gone = true;
+	b->users = 1;
+	return b;
+}
+
 void branch_unref(struct daxfs_branch *b)
 {
 	if (port_fetch_sub(&b->refs, 1) == 1)

@@ -225,6 +225,11 @@ struct daxfs_branch_info {
 int daxfs_branch_get(struct daxfs_region *r, const char *name,
 		     struct daxfs_branch **out);
 void daxfs_branch_put(struct daxfs_branch *b);
+/*
+ * The handle of a branch that ended before this open: what still refers to it
+ * gets ESTALE from every call. NULL: no memory. Given back as others are.
+ */
+struct daxfs_branch *daxfs_branch_ended(struct daxfs_region *r);
 
 /*
  * Create a branch of `parent`, which is frozen until its children end (a

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "../common/fdmsg.h"
 #include "../common/log.h"
@@ -15,9 +16,12 @@
 #include "server.h"
 
 #define KEY_REGION 0 /* mounts have their serial numbers */
+/* A keeper that dies at once, again and again, cannot be started. */
+#define EARLY_MS 1000
+#define EARLY_MAX 5
 
-static void send_data(struct server *srv, enum keeper_kind kind, unsigned flags,
-		      u64 key, const char *data, size_t len, int fd)
+static int send_data(struct server *srv, enum keeper_kind kind, unsigned flags,
+		     u64 key, const char *data, size_t len, int fd)
 {
 	cleanup_free struct keeper_message *m = malloc(sizeof(*m) + len);
 	int rc = m ? 0 : -ENOMEM;
@@ -39,12 +43,14 @@ static void send_data(struct server *srv, enum keeper_kind kind, unsigned flags,
 	if (rc && rc != -EPIPE && rc != -ECONNRESET)
 		log_event(LOG_ERROR, "the keeper cannot be told", "error",
 			  log_err(-rc), NULL);
+	return rc;
 }
 
-static void send_message(struct server *srv, enum keeper_kind kind,
-			 unsigned flags, u64 key, const char *text, int fd)
+static int send_message(struct server *srv, enum keeper_kind kind,
+			unsigned flags, u64 key, const char *text, int fd)
 {
-	send_data(srv, kind, flags, key, text, text ? strlen(text) : 0, fd);
+	return send_data(srv, kind, flags, key, text, text ? strlen(text) : 0,
+			 fd);
 }
 
 static void send_program(struct server *srv, char **argv)
@@ -105,6 +111,8 @@ static int start_keeper(const char *region)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
+	/* when it ends it is not left a zombie */
+	signal(SIGCHLD, SIG_IGN);
 	pid = fork();
 	if (pid == 0)
 		exec_keeper(path, pair[1], argv);
@@ -131,8 +139,6 @@ int keep_start(struct server *srv, char **argv)
 
 void keep_join(struct server *srv, int fd, char **argv)
 {
-	/* when a keeper ends it is not left a zombie */
-	signal(SIGCHLD, SIG_IGN);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	pthread_mutex_lock(&srv->keep.lock);
 	srv->keep.argv = argv;
@@ -160,18 +166,35 @@ static void close_keeper(struct server *srv)
 	pthread_mutex_unlock(&srv->keep.lock);
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
 void keep_restart(struct server *srv)
 {
 	struct mount *m;
 	int rc;
 
 	close_keeper(srv);
+	if (now_ms() - srv->keep.born_ms >= EARLY_MS)
+		srv->keep.n_early = 0;
+	else if (++srv->keep.n_early >= EARLY_MAX) {
+		log_event(LOG_ERROR,
+			  "the keeper dies at once: mounts will end with this process",
+			  NULL);
+		return;
+	}
 	log_event(LOG_WARN, "the keeper is gone, another one is started", NULL);
 	pthread_mutex_lock(&srv->mount_lock);
 	rc = keep_start(srv, srv->keep.argv);
 	for (m = srv->mounts; m && !rc; m = m->next)
 		keep_mount(m);
 	pthread_mutex_unlock(&srv->mount_lock);
+	srv->keep.born_ms = now_ms();
 	if (rc)
 		log_event(LOG_ERROR,
 			  "no keeper: mounts will end with this process",
@@ -194,14 +217,42 @@ void keep_mount(struct mount *m)
 			  m->name, NULL);
 }
 
+static void drop_note(struct server *srv, u64 key)
+{
+	send_message(srv, KEEPER_DROP, 0, key, NULL, -1);
+}
+
+/* A note of an exchange that was answered is never asked for. */
+static void forget_notes(struct server *srv, u64 serial)
+{
+	size_t i = 0;
+
+	pthread_mutex_lock(&srv->keep.lock);
+	while (i < srv->keep.n_notes) {
+		u64 key = srv->keep.notes[i].key;
+
+		if (srv->keep.notes[i].serial != serial) {
+			i++;
+			continue;
+		}
+		srv->keep.notes[i] = srv->keep.notes[--srv->keep.n_notes];
+		pthread_mutex_unlock(&srv->keep.lock);
+		drop_note(srv, key);
+		pthread_mutex_lock(&srv->keep.lock);
+		i = 0;
+	}
+	pthread_mutex_unlock(&srv->keep.lock);
+}
+
 void keep_forget(struct server *srv, u64 serial)
 {
+	forget_notes(srv, serial);
 	send_message(srv, KEEPER_DROP, 0, serial, NULL, -1);
 }
 
-void keep_leave(struct server *srv)
+int keep_leave(struct server *srv)
 {
-	send_message(srv, KEEPER_LEAVE, 0, 0, NULL, -1);
+	return send_message(srv, KEEPER_LEAVE, 0, 0, NULL, -1);
 }
 
 void keep_end(struct server *srv)
@@ -234,5 +285,5 @@ void keep_note(struct server *srv, struct keep_note *n)
 void keep_note_done(struct server *srv, const struct keep_note *n)
 {
 	if (n->key)
-		send_message(srv, KEEPER_DROP, 0, n->key, NULL, -1);
+		drop_note(srv, n->key);
 }

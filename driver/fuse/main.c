@@ -184,6 +184,7 @@ static int take_over(const struct options *o)
 		.region = o->request.region,
 		.state = o->request.state,
 		.sync_seconds = o->sync_seconds,
+		.slow_call_ms = o->slow_call_ms,
 		.control_only = o->control_only,
 	};
 	struct daxfs_message msg = { "" };
@@ -208,6 +209,13 @@ static int take_over(const struct options *o)
 	keep_join(&srv, KEEPER_FD, argv);
 	resume_mounts(&srv, kept);
 	resume_free(kept);
+	/* only now, for who calls relies on what is mounted */
+	rc = control_start(&srv, &msg);
+	if (rc) {
+		log_event(LOG_ERROR, "cannot take over", "error", msg.text,
+			  NULL);
+		_exit(DAXFS_EXIT_FAIL); /* and leave the mounts to another */
+	}
 	return run(&srv);
 }
 
@@ -231,8 +239,12 @@ static int serve_or_ask(const struct options *o, int ready)
 		struct timespec step = { 0, RETRY_STEP_MS * 1000000 };
 
 		rc = server_start(&srv, &how, &msg);
-		if (!rc)
-			return serve(&srv, o, ready);
+		if (!rc) {
+			rc = control_start(&srv, &msg);
+			if (!rc)
+				return serve(&srv, o, ready);
+			server_stop(&srv);
+		}
 		if (rc != -EWOULDBLOCK || waited >= RETRY_MS)
 			return refuse(NULL, msg.text);
 		if (!o->control_only) {

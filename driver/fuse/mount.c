@@ -95,14 +95,13 @@ void mount_free(struct mount *m)
 	free(m);
 }
 
-struct mount *mount_new(struct server *srv, struct daxfs_branch *b)
+/* Consumes the reference to `b`. */
+static struct mount *make_mount(struct server *srv, struct daxfs_branch *b,
+				const struct daxfs_branch_info *info)
 {
 	struct daxfs_region_info region;
-	struct daxfs_branch_info info;
-	struct mount *m = NULL;
+	struct mount *m = calloc(1, sizeof(*m));
 
-	if (!daxfs_branch_info(b, &info))
-		m = calloc(1, sizeof(*m));
 	if (!m) {
 		daxfs_branch_put(b);
 		return NULL;
@@ -112,9 +111,10 @@ struct mount *mount_new(struct server *srv, struct daxfs_branch *b)
 	m->serial = ++srv->next_serial;
 	m->refs = 2;
 	m->branch = b;
-	snprintf(m->name, sizeof(m->name), "%s", info.name);
-	m->is_main = !info.parent_id;
-	m->readonly = m->is_main || info.state == DAXFS_BRANCH_SEALED ||
+	m->branch_id = info->id;
+	snprintf(m->name, sizeof(m->name), "%s", info->name);
+	m->is_main = info->id && !info->parent_id;
+	m->readonly = m->is_main || info->state == DAXFS_BRANCH_SEALED ||
 		      region.readonly;
 	m->fd = -1;
 	nodes_init(&m->nodes);
@@ -122,6 +122,25 @@ struct mount *mount_new(struct server *srv, struct daxfs_branch *b)
 	sem_init(&m->ready, 0, 0);
 	pthread_mutex_init(&m->flush_lock, NULL);
 	return m;
+}
+
+struct mount *mount_new(struct server *srv, struct daxfs_branch *b)
+{
+	struct daxfs_branch_info info;
+
+	if (!daxfs_branch_info(b, &info))
+		return make_mount(srv, b, &info);
+	daxfs_branch_put(b);
+	return NULL;
+}
+
+struct mount *mount_new_ended(struct server *srv, const char *name)
+{
+	struct daxfs_branch *b = daxfs_branch_ended(srv->region);
+	struct daxfs_branch_info info = { .id = 0 };
+
+	snprintf(info.name, sizeof(info.name), "%s", name);
+	return b ? make_mount(srv, b, &info) : NULL;
 }
 
 static int open_device(struct mount *m, struct daxfs_message *msg)
@@ -205,8 +224,11 @@ static int place(struct mount *m, int mnt_fd, const char *path, unsigned flags,
 		keep_mount(m);
 		return rc;
 	}
-	m->attached = true;
 	m->srv->had_mount = true;
+	if (!m->attached) {
+		m->attached = true;
+		keep_mount(m);
+	}
 	return 0;
 }
 
@@ -450,7 +472,6 @@ static void end_mount(struct mount *m)
 
 	forget_mount(m);
 	FAULT_POINT("mount.ended");
-	keep_forget(m->srv, m->serial);
 	if (!m->readonly && !daxfs_branch_status(m->branch)) {
 		rc = daxfs_evict_orphans(m->branch);
 		if (rc && rc != -ESTALE && rc != -EROFS)
@@ -459,6 +480,7 @@ static void end_mount(struct mount *m)
 				  NULL);
 	}
 	drop_branch(m);
+	keep_forget(m->srv, m->serial);
 	mount_free(m);
 }
 

@@ -19,6 +19,8 @@ int mount_wait_gone(struct server *srv, u64 serial);
  * and the caller's. It owns the reference to `b`; NULL: that was put.
  */
 struct mount *mount_new(struct server *srv, struct daxfs_branch *b);
+/* The same for one that a server before us had, of a branch that has ended. */
+struct mount *mount_new_ended(struct server *srv, const char *name);
 void mount_free(struct mount *m);
 /* Hand it to the loop and to the server's table. 0 or -errno. */
 int mount_go_on(struct mount *m);

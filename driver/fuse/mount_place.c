@@ -4,6 +4,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include "../common/fault.h"
 #include "../common/log.h"
 #include "../common/util.h"
 #include "mount.h"
@@ -80,6 +81,25 @@ bool mount_has(struct server *srv, const char *branch)
 	return has;
 }
 
+/* That the branch is to stay the keeper knows before the mount can end. */
+static int detach_one(struct mount *m, const char *path, bool keep)
+{
+	bool was = m->keep;
+	int rc;
+
+	if (keep && !was) {
+		m->keep = true;
+		keep_mount(m);
+	}
+	rc = attach_detach(path);
+	FAULT_POINT("mount.detached");
+	if (rc && m->keep != was) {
+		m->keep = was;
+		keep_mount(m);
+	}
+	return rc;
+}
+
 static int detach_locked(struct server *srv, const char *path, bool keep,
 			 struct daxfs_message *msg)
 {
@@ -98,12 +118,10 @@ static int detach_locked(struct server *srv, const char *path, bool keep,
 		return message_fail(msg, EINVAL,
 				    "'%s': no branch of this region is mounted there",
 				    path);
-	rc = attach_detach(path);
+	rc = detach_one(m, path, keep);
 	if (rc)
 		return message_fail(msg, -rc, "cannot unmount '%s': %s", path,
 				    log_err(-rc));
-	if (keep)
-		m->keep = true;
 	prune_points(m);
 	if (mount_is_dead(m))
 		mount_wait_gone(srv, m->serial);

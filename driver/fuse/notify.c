@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "../common/log.h"
+#include "mount.h"
 #include "raw.h"
 
 #define DRAIN_SECONDS 5
@@ -77,6 +78,8 @@ static void invalidate(struct mount *m)
 	uint64_t *list;
 	size_t n, i;
 
+	if (mount_is_dead(m)) /* and each would cost a system call */
+		return;
 	/* At once, for all that comes by a path. */
 	invalidate_inode(m, FUSE_ROOT_ID);
 	if (m->is_main) {

@@ -157,8 +157,9 @@ void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name,
 		f |= DAXFS_RENAME_EXCHANGE;
 	if (flags & RENAME_WHITEOUT)
 		f |= DAXFS_RENAME_WHITEOUT;
-	if (raw_resent() && resent_rename(m, &n)) {
+	if (raw_resent() && resent_rename(m, &n, &note)) {
 		fuse_reply_err(req, 0);
+		keep_note_done(m->srv, &note);
 		return;
 	}
 	if (flags & RENAME_EXCHANGE)

@@ -27,7 +27,10 @@ u64 raw_unique(void);
  */
 bool raw_resent(void);
 
-/* Have the kernel send again what a server before us left unanswered. */
+/*
+ * Have the kernel send again what a server before us left unanswered. Before we
+ * read any request, for it sends all again that were read.
+ */
 int raw_resend(struct mount *m);
 
 /* Have the kernel look all names up anew. */

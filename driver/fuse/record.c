@@ -52,6 +52,8 @@ char *record_write(const struct mount *m)
 	char *text = NULL;
 
 	if (o && add(o, "branch", json_object_new_string(m->name)) &&
+	    add(o, "id", json_object_new_int64((int64_t)m->branch_id)) &&
+	    add(o, "attached", json_object_new_boolean(m->attached)) &&
 	    add(o, "readonly", json_object_new_boolean(m->readonly)) &&
 	    add(o, "noatime", json_object_new_boolean(m->noatime)) &&
 	    add(o, "keep", json_object_new_boolean(m->keep)) &&
@@ -102,11 +104,11 @@ static bool read_bool(json_object *o, const char *key)
 	return v && json_object_get_boolean(v);
 }
 
-static unsigned read_number(json_object *o, const char *key)
+static u64 read_number(json_object *o, const char *key)
 {
 	json_object *v = member(o, key, json_type_int);
 
-	return v ? (unsigned)json_object_get_int64(v) : 0;
+	return v ? (u64)json_object_get_int64(v) : 0;
 }
 
 int record_read(const char *text, size_t len, struct record *out)
@@ -131,11 +133,13 @@ int record_read(const char *text, size_t len, struct record *out)
 		return -EBADMSG;
 	}
 	out->branch = json_object_get_string(name);
+	out->branch_id = read_number(out->json, "id");
+	out->attached = read_bool(out->json, "attached");
 	out->readonly = read_bool(out->json, "readonly");
 	out->noatime = read_bool(out->json, "noatime");
 	out->keep = read_bool(out->json, "keep");
-	out->dev_major = read_number(out->json, "major");
-	out->dev_minor = read_number(out->json, "minor");
+	out->dev_major = (unsigned)read_number(out->json, "major");
+	out->dev_minor = (unsigned)read_number(out->json, "minor");
 	return 0;
 }
 

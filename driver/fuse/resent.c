@@ -34,24 +34,27 @@ static bool take_note(struct mount *m, struct keep_note *out)
 	return found;
 }
 
-static bool exchanged(struct mount *m, const struct resent_names *n)
+static bool exchanged(struct mount *m, const struct resent_names *n,
+		      struct keep_note *note)
 {
-	struct keep_note note;
 	struct daxfs_attr a;
 
-	if (!take_note(m, &note))
+	if (!take_note(m, note))
 		return false; /* it did not come so far */
-	keep_note_done(m->srv, &note);
-	return inode_of(m, n->dir, n->name, &a) == note.b &&
-	       inode_of(m, n->newdir, n->newname, &a) == note.a;
+	if (inode_of(m, n->dir, n->name, &a) == note->b &&
+	    inode_of(m, n->newdir, n->newname, &a) == note->a)
+		return true;
+	keep_note_done(m->srv, note); /* the next try makes another */
+	return false;
 }
 
-bool resent_rename(struct mount *m, const struct resent_names *n)
+bool resent_rename(struct mount *m, const struct resent_names *n,
+		   struct keep_note *note)
 {
 	struct daxfs_attr a;
 
 	if (n->flags & RENAME_EXCHANGE)
-		return exchanged(m, n);
+		return exchanged(m, n, note);
 	if (!inode_of(m, n->dir, n->name, &a))
 		return true;
 	/* moving a whiteout that leaves a whiteout changes nothing */

@@ -16,8 +16,9 @@ struct resent_names {
 	unsigned flags; /* RENAME_* */
 };
 
-/* Has this rename been done? */
-bool resent_rename(struct mount *m, const struct resent_names *n);
+/* Has this rename been done? *note is for keep_note_done(), after the answer. */
+bool resent_rename(struct mount *m, const struct resent_names *n,
+		   struct keep_note *note);
 /* An exchange begins: for the server after us. */
 void resent_note_exchange(struct mount *m, const struct resent_names *n,
 			  struct keep_note *note);

@@ -19,8 +19,8 @@
 struct kept {
 	struct kept *next;
 	u64 key;
-	int fd; /* -1: none */
-	bool resumed;
+	int fd;              /* -1: none */
+	struct mount *mount; /* with a reference; NULL: it does not go on */
 	struct record record;
 };
 
@@ -57,21 +57,20 @@ static int add_note(struct resume *r, u64 key, const char *text)
 	return 0;
 }
 
+/* One that cannot be read is listed without a record: its mount is to end. */
 static int add_mount(struct resume *r, u64 key, const char *text, size_t len,
 		     int *fd)
 {
 	struct kept *k = calloc(1, sizeof(*k));
 	int rc = k ? record_read(text, len, &k->record) : -ENOMEM;
 
-	if (rc) {
-		free(k);
+	if (!k)
 		return rc;
-	}
 	k->key = key;
-	k->fd = steal_fd(fd);
+	k->fd = rc ? -1 : steal_fd(fd);
 	k->next = r->mounts;
 	r->mounts = k;
-	return 0;
+	return rc;
 }
 
 static int add_entry(struct resume *r, const struct keeper_message *m,
@@ -162,47 +161,126 @@ static void add_points(struct mount *m, const struct record *r)
 		flags = json_object_object_get(o, "flags");
 		mount_add_point(m, json_object_get_string(path), info.mnt_id,
 				(unsigned)json_object_get_int64(flags));
+		m->attached = true;
 	}
+}
+
+/*
+ * Its branch, or the handle of one that has ended: the name may be another's
+ * by now. mount_lock.
+ */
+static int find_branch(struct server *srv, const struct record *r,
+		       struct mount **out)
+{
+	struct mount *m = NULL;
+	struct daxfs_branch *b;
+	int rc;
+
+	rc = daxfs_branch_get(srv->region, r->branch, &b);
+	if (rc && rc != -ENOENT)
+		return rc;
+	if (!rc) {
+		m = mount_new(srv, b);
+		if (!m)
+			return -ENOMEM;
+		if (r->branch_id && m->branch_id != r->branch_id) {
+			mount_free(m);
+			m = NULL;
+		}
+	}
+	*out = m ? m : mount_new_ended(srv, r->branch);
+	return *out ? 0 : -ENOMEM;
+}
+
+/* What the server before us may not have told the kernel any more. */
+static void tell_changes(struct mount *m)
+{
+	if (!m->is_main && m->branch_id)
+		return;
+	mount_get(m);
+	notifier_invalidate(m->srv->notifier, m);
 }
 
 /* mount_lock. */
 static int resume_mount(struct server *srv, struct kept *k)
 {
-	struct daxfs_branch *b;
 	struct mount *m;
 	int rc;
 
-	rc = daxfs_branch_get(srv->region, k->record.branch, &b);
+	rc = find_branch(srv, &k->record, &m);
 	if (rc)
 		return rc;
-	m = mount_new(srv, b);
-	if (!m)
-		return -ENOMEM;
 	m->serial = k->key;
 	m->fd = steal_fd(&k->fd);
 	m->init = k->record.init;
 	m->readonly = k->record.readonly;
 	m->noatime = k->record.noatime;
 	m->keep = k->record.keep;
-	m->attached = true;
+	m->attached = k->record.attached;
 	m->dev_major = k->record.dev_major;
 	m->dev_minor = k->record.dev_minor;
 	m->nodes.partial = true;
 	rc = session_resume(m);
-	if (!rc)
-		rc = mount_go_on(m);
 	if (rc) {
 		mount_free(m);
 		return rc;
 	}
-	add_points(m, &k->record);
 	rc = raw_resend(m);
 	/* ENODEV: it was unmounted meanwhile; the loop sees to that */
 	if (rc && rc != -ENODEV && rc != -ENOTCONN)
 		log_event(LOG_ERROR, "requests may have been lost", "branch",
 			  m->name, "error", log_err(-rc), NULL);
-	mount_put(m);
+	rc = mount_go_on(m);
+	if (rc) {
+		mount_free(m);
+		return rc;
+	}
+	tell_changes(m);
+	k->mount = m;
 	return 0;
+}
+
+/*
+ * All are served before any path is looked at: it may lead through one of them.
+ * mount_lock.
+ */
+static unsigned resume_all(struct server *srv, struct resume *r)
+{
+	unsigned resumed = 0;
+	struct kept *k;
+
+	for (k = r->mounts; k; k = k->next) {
+		int rc = k->fd < 0 ? -ENOTCONN : resume_mount(srv, k);
+
+		resumed += !rc;
+		if (rc && rc != -ENOTCONN)
+			log_event(LOG_ERROR, "a mount cannot go on", "branch",
+				  k->record.branch, "error", log_err(-rc),
+				  NULL);
+		if (rc)
+			keep_forget(srv, k->key);
+	}
+	for (k = r->mounts; k; k = k->next) {
+		if (!k->mount)
+			continue;
+		add_points(k->mount, &k->record);
+		mount_put(k->mount);
+	}
+	return resumed;
+}
+
+/* Is it what has that name? */
+static bool branch_is(struct server *srv, const struct record *r)
+{
+	struct daxfs_branch_info info;
+	struct daxfs_branch *b;
+	int rc = daxfs_branch_get(srv->region, r->branch, &b);
+
+	if (rc)
+		return false;
+	rc = daxfs_branch_info(b, &info);
+	daxfs_branch_put(b);
+	return !rc && (!r->branch_id || info.id == r->branch_id);
 }
 
 /* Where the old superblock still is, the branch is mounted anew. */
@@ -211,6 +289,8 @@ static void mount_anew(struct server *srv, const struct kept *k)
 	const struct record *r = &k->record;
 	size_t i;
 
+	if (!r->json || !branch_is(srv, r))
+		return;
 	for (i = 0; i < json_object_array_length(r->points); i++) {
 		json_object *o = json_object_array_get_idx(r->points, i);
 		struct daxfs_message msg = { "" };
@@ -251,7 +331,7 @@ static void set_serial(struct server *srv, const struct resume *r)
 
 void resume_mounts(struct server *srv, struct resume *r)
 {
-	unsigned resumed = 0, anew = 0;
+	unsigned resumed, anew = 0;
 	struct kept *k;
 
 	pthread_mutex_lock(&srv->mount_lock);
@@ -262,21 +342,10 @@ void resume_mounts(struct server *srv, struct resume *r)
 	srv->keep.notes = steal_ptr(&r->notes);
 	srv->keep.n_notes = r->n_notes;
 	pthread_mutex_unlock(&srv->keep.lock);
-	for (k = r->mounts; k; k = k->next) {
-		int rc = k->fd < 0 ? -ENOTCONN : resume_mount(srv, k);
-
-		k->resumed = !rc;
-		resumed += k->resumed;
-		if (rc && rc != -ENOTCONN)
-			log_event(LOG_ERROR, "a mount cannot go on", "branch",
-				  k->record.branch, "error", log_err(-rc),
-				  NULL);
-		if (rc)
-			keep_forget(srv, k->key);
-	}
+	resumed = resume_all(srv, r);
 	pthread_mutex_unlock(&srv->mount_lock);
 	for (k = r->mounts; k; k = k->next)
-		if (!k->resumed) {
+		if (!k->mount) {
 			mount_anew(srv, k);
 			anew++;
 		}

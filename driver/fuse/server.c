@@ -132,8 +132,6 @@ int server_start(struct server *srv, const struct server_options *o,
 			snprintf(msg->text, sizeof(msg->text),
 				 "cannot start: %s", log_err(-rc));
 	}
-	if (!rc)
-		rc = control_start(srv, msg);
 	if (rc)
 		server_stop(srv);
 	return rc;
@@ -201,6 +199,8 @@ int server_run(struct server *srv)
 
 		if (poll(p, ARRAY_SIZE(p), -1) < 0 && errno != EINTR)
 			return -errno;
+		if (p[2].revents) /* before we may leave it the mounts */
+			keep_restart(srv);
 		if (p[0].revents)
 			rc = take_signal(srv, signals);
 		if (rc != -EAGAIN)
@@ -209,8 +209,6 @@ int server_run(struct server *srv)
 			drain_fd(srv->wake_fd);
 			mount_reap(srv);
 		}
-		if (p[2].revents)
-			keep_restart(srv);
 		if (close_for_mounts(srv, false)) {
 			log_event(LOG_INFO, "the last mount is gone", NULL);
 			return 0;
@@ -232,7 +230,10 @@ void server_leave(struct server *srv)
 		log_event(LOG_ERROR, "cannot sync the region", "error",
 			  log_err(-rc), NULL);
 	log_event(LOG_INFO, "leaving the mounts to another server", NULL);
-	keep_leave(srv);
+	if (keep_leave(srv) < 0) {
+		keep_restart(srv);
+		keep_leave(srv);
+	}
 }
 
 void server_stop(struct server *srv)

@@ -58,6 +58,7 @@ struct mount {
 	struct server *srv;
 	unsigned refs; /* atomic; at 0 the main thread ends the mount */
 	struct daxfs_branch *branch;
+	u64 branch_id; /* 0: one that ended under a server before us */
 	char name[DAXFS_BRANCH_NAME_MAX + 1];
 	bool is_main;
 	bool readonly; /* the superblock */
@@ -101,6 +102,8 @@ struct server {
 		pthread_mutex_t lock; /* fd, notes; leaf */
 		int fd;               /* -1: no keeper */
 		char **argv;          /* NULL: none is wanted */
+		int64_t born_ms;      /* our last keeper; main thread */
+		unsigned n_early;     /* that died at once, in a row */
 		u64 next_note;
 		/* of exchanges that a server before us may have made */
 		struct keep_note *notes;
@@ -144,7 +147,8 @@ struct server_options {
 };
 
 /*
- * Open the region and start all threads. On failure msg says why;
+ * Open the region and start all threads but the control socket's, which
+ * control_start() does. On failure msg says why;
  * -EWOULDBLOCK: another process has the region.
  */
 int server_start(struct server *srv, const struct server_options *o,
@@ -245,13 +249,13 @@ int keep_start(struct server *srv, char **argv);
 void keep_join(struct server *srv, int fd, char **argv);
 /* What to poll for its end; -1: there is none. */
 int keep_fd(struct server *srv);
-/* The keeper is gone: another one. */
+/* The keeper is gone: another one, unless that dies at once too. */
 void keep_restart(struct server *srv);
 /* Have it hold a mount as it is now, or no longer; mount_lock. */
 void keep_mount(struct mount *m);
 void keep_forget(struct server *srv, u64 serial);
-/* We end and another one goes on; or we end for good. */
-void keep_leave(struct server *srv);
+/* We end and another one goes on: 0 or -errno; or we end for good. */
+int keep_leave(struct server *srv);
 void keep_end(struct server *srv);
 
 /*
@@ -274,7 +278,9 @@ char *record_write(const struct mount *m);
 struct record {
 	json_object *json; /* owns the strings */
 	const char *branch;
+	u64 branch_id; /* names are used again; 0: not known */
 	bool readonly, noatime, keep;
+	bool attached; /* was visible, as far as the record knows */
 	unsigned dev_major, dev_minor;
 	struct session_init init;
 	json_object *points; /* of {path, flags} */

@@ -134,6 +134,73 @@ next_server() {
 	no_servers
 }
 
+@test "a branch that ended before: ESTALE, though another has its name by now" {
+	resend
+	mkdir m2 m3
+	run_x daxfs-fuse r m3 -o branch=z,parent=main,persist
+	run_x daxfs-fuse r mnt -o branch=b,parent=main
+	echo old >mnt/f
+	exec 5<mnt/f
+	run_x daxfs-branch commit b -r r
+	next_server
+	run cat <&5
+	assert_output --partial "Stale file handle"
+	run_x daxfs-fuse r m2 -o branch=b,parent=main
+	echo new >m2/g
+	next_server
+	run cat <&5
+	assert_output --partial "Stale file handle"
+	run_x 1 touch mnt/h
+	assert_output --partial "Stale file handle"
+	assert_equal "$(ls m2)" $'f\ng'
+	exec 5<&-
+	umount mnt
+	assert_equal "$(cat m2/f m2/g)" $'old\nnew'
+	umount m2 m3
+	no_servers
+	run_x daxfs-inspect validate r
+}
+
+@test "a mountpoint that is reached through a mount resumed later" {
+	resend
+	mkdir m2
+	run_x daxfs-fuse r m2 -o branch=b,parent=main,persist
+	run_x daxfs-fuse r mnt -o branch=a,parent=main,persist
+	mkdir -p mnt/d/sub
+	run_x daxfs-fuse r mnt/d/sub -o branch=b
+	# so that the kernel asks for d's attributes
+	mkdir mnt/d/x
+	next_server
+	timeout 10 ls mnt/d >list || { kill_server && false; }
+	assert_equal "$(cat list)" $'sub\nx'
+	run_x daxfs-branch list --json r
+	run_x jq -ec '[.branches[].mountpoints | map(sub(".*/"; "")) | sort]' <<<"$output"
+	assert_output '[[],["m2","sub"],["mnt"]]'
+	umount mnt/d/sub mnt m2
+	no_servers
+}
+
+@test "what was unmounted with --keep, and is still in use, stays" {
+	resend
+	mkdir m2 m3
+	run_x daxfs-fuse r m3 -o branch=z,parent=main,persist
+	run_x daxfs-fuse r mnt -o branch=b,parent=main
+	echo 1 >mnt/f
+	# a place that the server did not make
+	mount --bind mnt m2
+	umount mnt
+	exec 5<m2/f
+	next_server
+	run_x daxfs umount --keep m2
+	next_server
+	assert_equal "$(cat <&5)" 1
+	exec 5<&-
+	run_x daxfs-fuse r mnt -o branch=b
+	assert_equal "$(cat mnt/f)" 1
+	umount mnt m3
+	no_servers
+}
+
 @test "main's names after a commit, mounted before the server was killed" {
 	resend
 	mkdir m2
@@ -181,6 +248,41 @@ next_server() {
 	echo still open >&5
 	exec 5>&-
 	assert_equal "$(cat mnt/f)" "still open"
+	umount mnt
+	no_servers
+}
+
+@test "a server that leaves when its keeper is dead gets another first" {
+	local pid
+
+	run_x daxfs-fuse r mnt -o branch=b,parent=main,persist
+	pid=$(servers)
+	kill -STOP "$pid"
+	kill -KILL "$(keepers)"
+	kill -USR2 "$pid"
+	kill -CONT "$pid"
+	for _ in {1..250}; do
+		[[ $(servers) == *"$pid"* ]] || break
+		sleep 0.02
+	done
+	run_x ls mnt
+	umount mnt
+	no_servers
+}
+
+@test "a keeper that cannot be started is not tried for ever" {
+	mkdir bin
+	cp "$BUILD/daxfs-fuse" bin
+	PATH=/usr/bin:/bin run_x bin/daxfs-fuse --log-file log r mnt \
+		-o branch=b,parent=main,persist
+	for _ in {1..250}; do
+		! grep -q "dies at once" log || break
+		sleep 0.02
+	done
+	run_x grep -c "dies at once" log
+	assert_output 1
+	assert [ "$(grep -c "another one is started" log)" -lt 10 ]
+	ls mnt
 	umount mnt
 	no_servers
 }
