@@ -33,6 +33,9 @@ void store_close(struct store *s)
 {
 	if (!s)
 		return;
+	if (wal_failed(&s->wal)) /* it stays for the next process to check */
+		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1,
+				  NULL);
 	wal_close(&s->wal);
 	while (s->n_readers)
 		db_close(s->readers[--s->n_readers]);
@@ -41,6 +44,11 @@ void store_close(struct store *s)
 	pthread_mutex_destroy(&s->lock);
 	free(s->path);
 	free(s);
+}
+
+void store_on_failure(struct store *s, void (*fn)(void))
+{
+	wal_on_failure(&s->wal, fn);
 }
 
 const char *snapshot_kind_name(enum snapshot_kind kind)
@@ -184,6 +192,7 @@ int store_begin_create(struct store *s, enum snapshot_kind kind,
 
 	if (check_name("key", key, f) < 0 || labels_copy(labels, &clean, f) < 0)
 		return -1;
+	memset(out, 0, sizeof(*out));
 	rc = db_begin_growing(s, false, f);
 	if (rc == 0) {
 		rc = find_parent(s, parent, &p, f);
@@ -200,6 +209,8 @@ int store_begin_create(struct store *s, enum snapshot_kind kind,
 	json_object_put(clean);
 	if (rc == 0)
 		out->commit = wal_start(&s->wal);
+	else
+		snapshot_clear(out);
 	return rc;
 }
 

@@ -67,6 +67,13 @@ int64_t now_ns(void);
 int store_open(const char *path, struct store **out, struct failure *f);
 void store_close(struct store *s); /* NULL is fine */
 
+/*
+ * The disk has failed to take what was written: no call that changes a snapshot
+ * succeeds any more until the store is opened by another process, which is what
+ * fn (any thread, with locks held) is to bring about.
+ */
+void store_on_failure(struct store *s, void (*fn)(void));
+
 /* "view", "active", "committed". */
 const char *snapshot_kind_name(enum snapshot_kind kind);
 void snapshot_clear(struct snapshot *s); /* frees the members */

@@ -64,13 +64,30 @@ static int sync_folder(const char *path)
 	return 0;
 }
 
-static int open_log(struct wal *w, const char *path, struct failure *f)
+/*
+ * What a process before us wrote may be in the page cache alone, however often
+ * the log is synced now. A full disk, or a reader, must not keep us from serving.
+ */
+static int empty_log(sqlite3 *db, struct failure *f)
+{
+	int rc = sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE,
+					   NULL, NULL);
+
+	if (rc == SQLITE_OK || rc == SQLITE_BUSY || rc == SQLITE_FULL)
+		return 0;
+	return db_failure(db, "take over the log", f);
+}
+
+static int open_log(struct wal *w, const char *path, sqlite3 *db,
+		    struct failure *f)
 {
 	cleanup_free char *log = str_printf("%s-wal", path);
 	int rc;
 
 	if (!log)
 		return failure_no_memory(f);
+	if (empty_log(db, f) < 0)
+		return -1;
 	w->fd = open(log, O_RDWR | O_CLOEXEC);
 	rc = w->fd < 0 ? -errno : write_zeros(w->fd);
 	if (rc == 0)
@@ -85,6 +102,24 @@ static int open_log(struct wal *w, const char *path, struct failure *f)
 
 /* ---- Syncing ------------------------------------------------------------- */
 
+static int disk_failure(int err, struct failure *f)
+{
+	return failure_set(f, FAILURE_UNAVAILABLE, err,
+			   "metadata: cannot write to disk: %s; "
+			   "daxfs-snapshotter has to be started again",
+			   log_err(err));
+}
+
+/* With the lock. */
+static void set_failed(struct wal *w, int err)
+{
+	w->failed = err;
+	log_event(LOG_ERROR, "metadata cannot be written to disk", "error",
+		  log_err(err), NULL);
+	if (w->on_failure)
+		w->on_failure();
+}
+
 /* With the lock, which is free while the disk works. */
 static int sync_now(struct wal *w)
 {
@@ -98,6 +133,8 @@ static int sync_now(struct wal *w)
 	w->syncing = false;
 	if (rc == 0)
 		w->synced = target;
+	else
+		set_failed(w, -rc);
 	pthread_cond_broadcast(&w->change);
 	return rc;
 }
@@ -108,16 +145,34 @@ int wal_wait(struct wal *w, uint64_t commit, struct failure *f)
 
 	pthread_mutex_lock(&w->lock);
 	while (rc == 0 && w->synced < commit) {
-		if (w->syncing)
+		if (w->failed)
+			rc = -w->failed;
+		else if (w->syncing)
 			pthread_cond_wait(&w->change, &w->lock);
 		else
 			rc = sync_now(w);
 	}
 	pthread_mutex_unlock(&w->lock);
-	if (rc == 0)
-		return 0;
-	return failure_set(f, FAILURE_UNKNOWN, -rc,
-			   "metadata: cannot write to disk: %s", log_err(-rc));
+	return rc == 0 ? 0 : disk_failure(-rc, f);
+}
+
+void wal_on_failure(struct wal *w, void (*fn)(void))
+{
+	pthread_mutex_lock(&w->lock);
+	w->on_failure = fn;
+	pthread_mutex_unlock(&w->lock);
+}
+
+bool wal_failed(struct wal *w)
+{
+	bool failed;
+
+	if (!w->open)
+		return false;
+	pthread_mutex_lock(&w->lock);
+	failed = w->failed;
+	pthread_mutex_unlock(&w->lock);
+	return failed;
 }
 
 uint64_t wal_start(struct wal *w)
@@ -138,7 +193,7 @@ uint64_t wal_committed(struct wal *w, sqlite3 *db)
 
 	pthread_mutex_lock(&w->lock);
 	commit = ++w->committed;
-	much = w->frames > FRAMES_MAX;
+	much = w->frames > FRAMES_MAX && !w->failed;
 	if (w->frames >= FRAMES)
 		pthread_cond_broadcast(&w->change);
 	pthread_mutex_unlock(&w->lock);
@@ -153,14 +208,18 @@ int wal_check_room(struct wal *w, struct failure *f)
 {
 	struct statvfs st;
 	bool much;
+	int failed;
 
 	pthread_mutex_lock(&w->lock);
+	failed = w->failed;
 	much = w->stuck > FRAMES + FRAMES_ROOM / 2;
 	if (much) { /* there may be room for a checkpoint by now */
 		w->frames = w->stuck;
 		pthread_cond_broadcast(&w->change);
 	}
 	pthread_mutex_unlock(&w->lock);
+	if (failed)
+		return disk_failure(failed, f);
 	if (!much || fstatvfs(w->fd, &st) < 0 ||
 	    (uint64_t)st.f_bavail * st.f_frsize >= FREE_MIN)
 		return 0;
@@ -204,14 +263,14 @@ static void *run(void *arg)
 
 	pthread_mutex_lock(&w->lock);
 	while (!w->stop) {
-		if (w->synced < w->wanted && !w->syncing) {
-			if (sync_now(w) < 0)
-				w->wanted = w->synced; /* who waits is told */
-		} else if (w->frames >= FRAMES) {
-			checkpoint(w);
-		} else {
+		if (w->failed)
 			pthread_cond_wait(&w->change, &w->lock);
-		}
+		else if (w->synced < w->wanted && !w->syncing)
+			sync_now(w);
+		else if (w->frames >= FRAMES)
+			checkpoint(w);
+		else
+			pthread_cond_wait(&w->change, &w->lock);
 	}
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
@@ -257,8 +316,8 @@ int wal_open(struct wal *w, const char *path, sqlite3 *db, struct failure *f)
 	w->fd = -1;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->change, NULL);
-	if (open_log(w, path, f) == 0 && open_checkpointer(w, path, f) == 0 &&
-	    start_thread(w, f) == 0) {
+	if (open_log(w, path, db, f) == 0 &&
+	    open_checkpointer(w, path, f) == 0 && start_thread(w, f) == 0) {
 		sqlite3_wal_hook(db, count_frames, w);
 		w->open = true;
 		return 0;

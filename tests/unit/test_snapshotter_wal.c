@@ -4,7 +4,9 @@
  * a copy of the database's files, which is what a loss of power would leave.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -280,15 +282,126 @@ static void test_removal_waits_for_no_disk(void **state)
 
 /* ---- Errors, size -------------------------------------------------------- */
 
+static void reopen(struct fixture *x)
+{
+	store_close(x->store);
+	x->store = NULL;
+	assert_int_equal(store_open(x->path, &x->store, &f), 0);
+}
+
+static atomic_uint told;
+
+static void on_failure(void)
+{
+	atomic_fetch_add(&told, 1);
+}
+
+/*
+ * The kernel tells of a lost write once. What comes behind it in the log is not
+ * durable, whatever later syncs say: nobody may be told that it is.
+ */
 static void test_disk_error(void **state)
 {
 	struct fixture *x = *state;
+	struct snapshot snap;
+	char *value;
 
+	atomic_store(&told, 0);
+	store_on_failure(x->store, on_failure);
+	assert_int_equal(store_set_meta(x->store, "k", "before", &f), 0);
 	atomic_store(&fail_with, EIO);
 	assert_int_equal(store_set_meta(x->store, "k", "v", &f), -1);
 	assert_non_null(strstr(f.text, "cannot write to disk"));
 	atomic_store(&fail_with, 0);
+	assert_int_equal(store_set_meta(x->store, "k", "v", &f), -1);
+	assert_int_equal(f.err, EIO);
+	assert_int_equal(store_begin_create(x->store, KIND_ACTIVE, "key", "",
+					    NULL, &snap, &f),
+			 -1);
+	assert_int_equal(f.status, FAILURE_UNAVAILABLE);
+	assert_int_equal(atomic_load(&told), 1);
+
+	reopen(x);
+	assert_int_equal(store_get_meta(x->store, "k", &value, &f), 0);
+	assert_string_equal(value, "v"); /* the log had it after all */
+	free(value);
+	make(x->store, "key", &snap);
+	snapshot_clear(&snap);
+}
+
+/* The thread that syncs ahead hears of it, and who waits does too. */
+static void test_disk_error_ahead(void **state)
+{
+	struct fixture *x = *state;
+	struct snapshot snap;
+
+	make(x->store, "first", &snap); /* SQLite syncs the log's head itself */
+	snapshot_clear(&snap);
+	atomic_store(&fail_with, EIO);
+	assert_int_equal(store_begin_create(x->store, KIND_ACTIVE, "key", "",
+					    NULL, &snap, &f),
+			 0);
+	while (!wal_failed(&x->store->wal))
+		sched_yield();
+	atomic_store(&fail_with, 0);
+	assert_int_equal(store_wait_durable(x->store, &snap, &f), -1);
+	snapshot_clear(&snap);
+}
+
+/* A frame that did not get to the disk ends the log, and nothing is mixed up. */
+static void test_log_with_a_hole(void **state)
+{
+	struct fixture *x = *state;
+	struct snapshot snap;
+	char path[112], *value;
+	off_t end;
+	int fd;
+
+	make(x->store, "key", &snap);
+	snapshot_clear(&snap);
+	end = x->store->wal.stuck * (off_t)(4096 + 24) + 32;
+	atomic_store(&fail_with, EIO);
+	assert_int_equal(store_set_meta(x->store, "k", "lost", &f), -1);
+	atomic_store(&fail_with, 0);
+	snprintf(path, sizeof(path), "%s-wal", x->path);
+	fd = open(path, O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, "hole", 4, end + 100), 4);
+	close(fd);
+
+	reopen(x);
+	assert_int_equal(store_get_meta(x->store, "k", &value, &f), 0);
+	assert_null(value);
+	assert_int_equal(store_get(x->store, "key", &snap, &f), 0);
+	snapshot_clear(&snap);
 	assert_int_equal(store_set_meta(x->store, "k", "v", &f), 0);
+}
+
+/* What an earlier process left in the log is on disk as soon as we serve. */
+static void test_log_is_taken_over(void **state)
+{
+	struct fixture *x = *state;
+	struct snapshot snap;
+	char cmd[256], copy[128];
+	struct store *s;
+
+	make(x->store, "key", &snap);
+	snapshot_clear(&snap);
+	assert_true(scratch_dir(copy_to, sizeof(copy_to), "disk"));
+	/* as it is left by one that is killed */
+	snprintf(cmd, sizeof(cmd), "cp %s/m.db %s/m.db-wal %s", x->dir, x->dir,
+		 copy_to);
+	assert_int_equal(system(cmd), 0);
+	snprintf(copy, sizeof(copy), "%s/m.db", copy_to);
+	assert_int_equal(store_open(copy, &s, &f), 0);
+	snprintf(cmd, sizeof(cmd), "cp %s %s/only.db", copy, copy_to);
+	assert_int_equal(system(cmd), 0);
+	store_close(s);
+	snprintf(copy, sizeof(copy), "%s/only.db", copy_to);
+	assert_int_equal(store_open(copy, &s, &f), 0);
+	assert_int_equal(store_get(s, "key", &snap, &f), 0);
+	snapshot_clear(&snap);
+	close_copy(s);
 }
 
 static off_t log_size(const struct fixture *x)
@@ -393,15 +506,12 @@ static void test_no_call_reads_all(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_answered_is_on_disk),
-		T(test_commit_is_on_disk),
-		T(test_undone_is_on_disk),
-		T(test_syncs_are_shared),
-		T(test_removal_waits_for_no_disk),
-		T(test_disk_error),
-		T(test_log_is_bounded),
-		T(test_statements_are_reused),
-		T(test_no_call_reads_all),
+		T(test_answered_is_on_disk),       T(test_commit_is_on_disk),
+		T(test_undone_is_on_disk),         T(test_syncs_are_shared),
+		T(test_removal_waits_for_no_disk), T(test_disk_error),
+		T(test_disk_error_ahead),          T(test_log_with_a_hole),
+		T(test_log_is_taken_over),         T(test_log_is_bounded),
+		T(test_statements_are_reused),     T(test_no_call_reads_all),
 	};
 
 	return cmocka_run_group_tests_name("wal", tests, NULL, NULL);
