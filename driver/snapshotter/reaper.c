@@ -106,7 +106,8 @@ static int visit(void *arg, const struct snapshot *snap)
 	if (rc < 0)
 		log_event(LOG_WARN, "removed snapshot cannot be freed yet",
 			  "branch", snap->branch, "error", f.text, NULL);
-	return 0;
+	/* nor can the others: each would try to start daxfs-fuse again */
+	return rc < 0 && f.status == FAILURE_UNAVAILABLE;
 }
 
 static int run_pass(struct pass *p, struct failure *f)

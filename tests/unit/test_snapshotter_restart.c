@@ -616,6 +616,43 @@ static void test_ending_fuse(void **state)
 	check_counts(x, 0, 0);
 }
 
+/* Where daxfs-fuse cannot be started that is tried once, not for each row. */
+static void test_away_fuse(void **state)
+{
+	struct fixture *x = *state;
+	unsigned freed, left;
+	char away[160];
+	pid_t pid;
+
+	require_fuse();
+	restart(x);
+	for (int i = 0; i < 5; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%d", i);
+		make(x, KIND_ACTIVE, key, "");
+	}
+	pid = fuse_pid(x);
+	reaper_stop(steal_ptr(&x->s.reaper));
+	for (int i = 0; i < 5; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%d", i);
+		OK(store_remove(x->s.store, key, &f));
+	}
+	snprintf(away, sizeof(away), "%s.away", x->region);
+	assert_int_equal(rename(x->region, away), 0);
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	while (kill(pid, 0) == 0)
+		usleep(1000);
+	OK(reaper_pass(x->s.store, x->s.pool, &freed, &left, &f));
+	assert_int_equal(freed, 0);
+	assert_int_equal(left, 1);
+	assert_int_equal(rename(away, x->region), 0);
+	restart(x);
+	check_counts(x, 0, 0);
+}
+
 #define CHAIN                                     \
 	"sha256:00112233445566778899aabbccddeeff" \
 	"00112233445566778899aabbccddeeff"
@@ -777,21 +814,14 @@ static void test_killed_anywhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_life),
-		T(test_clean_restart),
-		T(test_killed_create),
-		T(test_killed_commit),
-		T(test_other_boot),
-		T(test_failed_commit),
-		T(test_unwritable),
-		T(test_killed_remove),
-		T(test_leftovers),
-		T(test_lost_mount),
-		T(test_killed_fuse),
-		T(test_ending_fuse),
-		T(test_lost_branch),
-		T(test_shared_branch),
-		T(test_killed_anywhere),
+		T(test_life),          T(test_clean_restart),
+		T(test_killed_create), T(test_killed_commit),
+		T(test_other_boot),    T(test_failed_commit),
+		T(test_unwritable),    T(test_killed_remove),
+		T(test_leftovers),     T(test_lost_mount),
+		T(test_killed_fuse),   T(test_ending_fuse),
+		T(test_away_fuse),     T(test_lost_branch),
+		T(test_shared_branch), T(test_killed_anywhere),
 	};
 
 	log_init("test_snapshotter_restart", LOG_ERROR, LOG_TEXT);
