@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 
@@ -175,6 +176,31 @@ static int open_server(struct daemon *d, struct failure *f)
 	return 0;
 }
 
+/* The pool knows better than metadata that comes from a backup. */
+static int reconcile(struct daemon *d, struct failure *f)
+{
+	cleanup_free char *path = str_printf("%s/metadata.db", d->set.root);
+
+	if (!path)
+		return failure_no_memory(f);
+	if (snapshotter_reconcile(&d->snap, f) == 0)
+		return 0;
+	if (f->err != ESTALE)
+		return -1;
+	store_close(steal_ptr(&d->snap.store));
+	if (set_aside(path, f->text, f) < 0 ||
+	    store_open(path, &d->snap.store, f) < 0 ||
+	    snapshotter_rebuild(&d->snap, f) < 0)
+		return -1;
+	return snapshotter_reconcile(&d->snap, f);
+}
+
+/* The service manager starts another, which can tell what is on disk. */
+static void leave(void)
+{
+	kill(getpid(), SIGTERM);
+}
+
 static int start(struct daemon *d, struct failure *f)
 {
 	monitor_init(&d->monitor, &d->snap, d->set.root, d->set.state);
@@ -184,12 +210,14 @@ static int start(struct daemon *d, struct failure *f)
 	    find_user(d->set.user, &d->user, f) < 0 || open_store(d, f) < 0 ||
 	    open_pool(d, f) < 0)
 		return -1;
-	if (snapshotter_reconcile(&d->snap, f) < 0 ||
+	if (reconcile(d, f) < 0 ||
 	    reaper_start(d->snap.store, d->snap.pool, &d->snap.reaper, f) < 0)
 		return -1;
-	if (open_server(d, f) < 0)
+	if (open_server(d, f) < 0 ||
+	    supervise_serve(d->supervisor, d->server, d->socket, f) < 0)
 		return -1;
-	return supervise_serve(d->supervisor, d->server, d->socket, f);
+	store_on_failure(d->snap.store, leave);
+	return 0;
 }
 
 static void stop(struct daemon *d)

@@ -135,6 +135,31 @@ static struct branch *find_branch(struct work *w, const char *name)
 	return bsearch(&key, w->branches.e, w->branches.n, sizeof(key), by_id);
 }
 
+/*
+ * A branch that describes itself was made after its row. One that is younger
+ * than all rows was forgotten by them: metadata.db is a copy from earlier, and
+ * to go by it would be to delete all that came since.
+ */
+static int check_age(struct work *w)
+{
+	int64_t last = store_last_id(w->s->store, w->f);
+
+	if (last < 0)
+		return -1;
+	for (size_t i = w->branches.n; i-- > 0;) {
+		const struct branch *e = &w->branches.e[i];
+
+		if (e->id <= last)
+			return 0;
+		if (e->has_meta)
+			return failure_set(w->f, FAILURE_UNKNOWN, ESTALE,
+					   "metadata.db is older than the pool:"
+					   " it has never had snapshot %lld",
+					   (long long)e->id);
+	}
+	return 0;
+}
+
 /* ---- Rows ---------------------------------------------------------------- */
 
 /*
@@ -416,6 +441,8 @@ int snapshotter_reconcile(struct snapshotter *s, struct failure *f)
 		rc = pool_walk(s->pool, add_branch, &w, f);
 	if (rc == 0 && w.branches.n)
 		qsort(w.branches.e, w.branches.n, sizeof(*w.branches.e), by_id);
+	if (rc == 0)
+		rc = check_age(&w);
 	if (rc == 0)
 		rc = store_walk(s->store, 0, false, fix_row, &w, f);
 	if (rc == 0)

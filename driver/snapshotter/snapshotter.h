@@ -79,7 +79,8 @@ int snapshotter_cleanup(struct snapshotter *s, struct failure *f);
  * Once, before serving: make rows, branches and mounts agree. Says in the log
  * what it did. Its work is the rows and branches read once, and what is odd; a
  * mount that is not there is made when it is asked for, and what was removed is
- * freed by the reaper.
+ * freed by the reaper. The failure's err is ESTALE, and nothing is changed, where
+ * the pool has snapshots that are younger than the store: it is to be rebuilt.
  */
 int snapshotter_reconcile(struct snapshotter *s, struct failure *f);
 

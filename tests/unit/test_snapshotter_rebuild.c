@@ -605,6 +605,50 @@ static void test_damaged(void **state)
 	free(before);
 }
 
+/*
+ * metadata.db comes from a backup: what was made since is in the pool, and stays.
+ * A stop leaves all of it in the one file.
+ */
+static void test_older(void **state)
+{
+	struct fixture *x = *state;
+	char *before;
+	size_t n;
+
+	require_daemons();
+	start(x);
+	populate(x);
+	end(x, SIGTERM);
+	assert_int_equal(rename(in_dir(x, "root/metadata.db"),
+				in_dir(x, "backup")),
+			 0);
+	start(x);
+	layer(x, "young", "layer-11", NULL);
+	make(x, SNAPSHOTS "Prepare", "container", "young", NULL);
+	before = picture(x);
+	n = branches(x);
+	end(x, SIGKILL);
+	remove_files(x, "root/metadata.db*");
+	assert_int_equal(rename(in_dir(x, "backup"),
+				in_dir(x, "root/metadata.db")),
+			 0);
+	start(x);
+	assert_true(logged(x, "metadata.db is older than the pool"));
+	check_same(x, before);
+	assert_int_equal(branches(x), n);
+	assert_true(shows(x, "container", "f6"));
+	assert_int_equal(files(x, "root/metadata.db.damaged-*"), 1);
+	/* ids go on where they were */
+	layer(x, "younger", "young", NULL);
+	end(x, SIGTERM);
+	assert_int_equal(truncate(in_dir(x, "log"), 0), 0);
+	start(x);
+	assert_true(logged(x, " branches_dropped=0 "));
+	assert_false(logged(x, "rebuilt"));
+	assert_int_equal(branches(x), n + 1);
+	free(before);
+}
+
 /* Not damaged, but not ours: that is for an operator. */
 static void test_not_ours(void **state)
 {
@@ -841,7 +885,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_lost),       T(test_damaged),  T(test_not_ours),
 		T(test_killed),     T(test_unknown),  T(test_conflicts),
-		T(test_told_later), T(test_too_long),
+		T(test_told_later), T(test_too_long), T(test_older),
 	};
 
 	return cmocka_run_group_tests_name("rebuild", tests, NULL, NULL);
