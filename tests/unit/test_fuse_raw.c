@@ -51,14 +51,61 @@ static void test_init(void **state)
 	(void)state;
 	flags_in(&m, FUSE_INIT, &init, sizeof(init));
 	assert_int_equal(m.init_flags, FUSE_HANDLE_KILLPRIV_V2);
-	assert_int_equal(m.init_unique, 6);
+	assert_int_equal(m.init.request_len,
+			 sizeof(struct fuse_in_header) + sizeof(init));
+	assert_false(m.resumable);
 	/* The short form of old kernels. */
 	init.flags = FUSE_SETXATTR_EXT;
 	flags_in(&m, FUSE_INIT, &init, 16);
 	assert_int_equal(m.init_flags, FUSE_SETXATTR_EXT);
-	m.init_unique = 0;
+	m.init.request_len = 0;
 	flags_in(&m, FUSE_INIT, &init, 15);
-	assert_int_equal(m.init_unique, 0);
+	assert_int_equal(m.init.request_len, 0);
+}
+
+/* Who repeats requests can have another server; main's names must end, too. */
+static void test_resumable(void **state)
+{
+	struct fuse_init_in init = {
+		.minor = 43,
+		.flags = FUSE_INIT_EXT,
+		.flags2 = 1u << 7, /* HAS_RESEND */
+	};
+	struct mount m = { 0 };
+
+	(void)state;
+	flags_in(&m, FUSE_INIT, &init, sizeof(init));
+	assert_true(m.resumable);
+	m.is_main = true;
+	flags_in(&m, FUSE_INIT, &init, sizeof(init));
+	assert_false(m.resumable);
+	init.minor = 44;
+	flags_in(&m, FUSE_INIT, &init, sizeof(init));
+	assert_true(m.resumable);
+	init.flags = 0;
+	flags_in(&m, FUSE_INIT, &init, sizeof(init));
+	assert_false(m.resumable);
+	init.flags = FUSE_INIT_EXT;
+	flags_in(&m, FUSE_INIT, &init, 20);
+	assert_false(m.resumable);
+}
+
+/* The mark of a repetition is no part of the number. */
+static void test_resent(void **state)
+{
+	struct fuse_in_header *in = request(FUSE_GETATTR, NULL, 0);
+	struct mount m = { 0 };
+	size_t n = in->len;
+
+	(void)state;
+	raw_look(&m, in, &n);
+	assert_false(raw_resent());
+	assert_int_equal(raw_unique(), 6);
+	in->unique |= UINT64_C(1) << 63;
+	raw_look(&m, in, &n);
+	assert_true(raw_resent());
+	assert_int_equal(raw_unique(), 6);
+	free(in);
 }
 
 static void test_flags(void **state)
@@ -124,6 +171,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_init),
+		cmocka_unit_test(test_resumable),
+		cmocka_unit_test(test_resent),
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_setxattr),
 	};
