@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <time.h>
 
 #include "../common/util.h"
 #include "filter_re.h"
@@ -12,6 +13,8 @@
 #define MATCH_STEPS 100000
 #define MATCH_DEPTH 1000
 #define MATCH_HEAP_KIB 4096
+#define MATCH_CPU_MS 5000 /* in all, in the one thread that uses a filter */
+#define MATCHES_TIMED 32  /* of so many one is timed */
 
 enum operator{ OP_PRESENT, OP_EQUAL, OP_DIFFERS, OP_MATCHES };
 
@@ -29,6 +32,8 @@ struct filter {
 	unsigned n;
 	pcre2_match_context *limits;
 	pcre2_match_data *match;
+	uint64_t matches; /* of regular expressions, so far */
+	int64_t begin_ms; /* by the thread's own clock */
 };
 
 /* ---- Tokens -------------------------------------------------------------- */
@@ -377,42 +382,82 @@ static const char *field_value(const struct selector *s,
 	return str_eq(s->path, "kind") ? subject->kind : NULL;
 }
 
-/* A match that exceeds its limits is none. */
-static bool matches(const struct filter *filter, const struct selector *s,
-		    const char *value)
+static int64_t cpu_ms(void)
 {
-	return pcre2_match(s->re, (PCRE2_SPTR)value, strlen(value), 0, 0,
-			   filter->match, filter->limits) >= 0;
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static bool selector_match(const struct filter *filter,
-			   const struct selector *s,
-			   const struct filter_subject *subject)
+static int too_slow(const struct selector *s, const char *why,
+		    struct failure *f)
+{
+	return failure_set(f, FAILURE_INVALID_ARGUMENT, E2BIG,
+			   "filter: the regular expression '%.200s' takes too "
+			   "long: %s; write it without nested repetitions",
+			   s->value, why);
+}
+
+/* The clock is a system call, and most matches are short. */
+static int check_time(struct filter *filter, const struct selector *s,
+		      struct failure *f)
+{
+	if (filter->matches++ % MATCHES_TIMED)
+		return 0;
+	if (filter->matches == 1)
+		filter->begin_ms = cpu_ms();
+	return cpu_ms() - filter->begin_ms <= MATCH_CPU_MS
+		       ? 0
+		       : too_slow(s, "all snapshots together", f);
+}
+
+/* What cannot be told within the limits is no answer. */
+static int matches(struct filter *filter, const struct selector *s,
+		   const char *value, struct failure *f)
+{
+	int rc;
+
+	if (check_time(filter, s, f) < 0)
+		return -1;
+	rc = pcre2_match(s->re, (PCRE2_SPTR)value, strlen(value), 0, 0,
+			 filter->match, filter->limits);
+	if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT ||
+	    rc == PCRE2_ERROR_HEAPLIMIT)
+		return too_slow(s, "one snapshot alone", f);
+	return rc >= 0;
+}
+
+static int selector_match(struct filter *filter, const struct selector *s,
+			  const struct filter_subject *subject,
+			  struct failure *f)
 {
 	const char *value = field_value(s, subject);
 
 	switch (s->op) {
 	case OP_PRESENT:
-		return value;
+		return value != NULL;
 	case OP_EQUAL:
 		return value && str_eq(value, s->value);
 	case OP_DIFFERS:
 		return !str_eq(value ? value : "", s->value);
 	case OP_MATCHES:
-		return matches(filter, s, value ? value : "");
+		return matches(filter, s, value ? value : "", f);
 	}
-	return false;
+	return 0;
 }
 
-bool filter_match(const struct filter *filter, const struct filter_subject *s)
+int filter_match(struct filter *filter, const struct filter_subject *s,
+		 struct failure *f)
 {
 	for (unsigned i = 0; i < filter->n; i++) {
 		const struct selector *sel = filter->any[i];
+		int rc = 1;
 
-		while (sel && selector_match(filter, sel, s))
+		while (sel && (rc = selector_match(filter, sel, s, f)) > 0)
 			sel = sel->next;
-		if (!sel)
-			return true;
+		if (rc)
+			return rc;
 	}
 	return filter->n == 0;
 }

@@ -31,6 +31,11 @@ int filter_parse(const char *const *texts, unsigned n, struct filter **out,
 		 struct failure *f);
 void filter_free(struct filter *filter); /* NULL is fine */
 
-bool filter_match(const struct filter *filter, const struct filter_subject *s);
+/*
+ * 1, 0, or -1: a regular expression exceeds its limits (InvalidArgument), of
+ * this match or of all with this filter, which are to be in one thread.
+ */
+int filter_match(struct filter *filter, const struct filter_subject *s,
+		 struct failure *f);
 
 #endif

@@ -177,7 +177,7 @@ int store_update(struct store *s, const char *name, json_object *labels,
 typedef int (*store_walk_fn)(void *arg, const struct snapshot *snap);
 
 /* Visible snapshots that match, by name. One consistent view of the data. */
-int store_list(struct store *s, const struct filter *filter, store_walk_fn fn,
+int store_list(struct store *s, struct filter *filter, store_walk_fn fn,
 	       void *arg, struct failure *f);
 
 /* Visible snapshots that have a branch, by id; fn must not call the store. */

@@ -91,7 +91,8 @@ static const char *subject_label(const void *arg, const char *key)
 	return labels_get(snap->labels, key);
 }
 
-static bool list_match(const struct filter *filter, const struct snapshot *snap)
+static int list_match(struct filter *filter, const struct snapshot *snap,
+		      struct failure *f)
 {
 	const struct filter_subject subject = {
 		.name = snap->name,
@@ -101,11 +102,11 @@ static bool list_match(const struct filter *filter, const struct snapshot *snap)
 		.arg = snap,
 	};
 
-	return filter_match(filter, &subject);
+	return filter_match(filter, &subject, f);
 }
 
 /* One statement is one read transaction: what is written meanwhile is not seen. */
-int store_list(struct store *s, const struct filter *filter, store_walk_fn fn,
+int store_list(struct store *s, struct filter *filter, store_walk_fn fn,
 	       void *arg, struct failure *f)
 {
 	sqlite3_stmt *st;
@@ -130,7 +131,8 @@ int store_list(struct store *s, const struct filter *filter, store_walk_fn fn,
 		}
 		rc = snapshot_read(st, &snap, f);
 		if (rc == 0) {
-			if (list_match(filter, &snap))
+			rc = list_match(filter, &snap, f);
+			if (rc > 0)
 				rc = fn(arg, &snap);
 			snapshot_clear(&snap);
 		}

@@ -52,7 +52,7 @@ static int match(const char *text, char *error, size_t size)
 			snprintf(error, size, "%s", f.text);
 		return -1;
 	}
-	rc = filter_match(filter, &subject);
+	rc = filter_match(filter, &subject, &f);
 	filter_free(filter);
 	return rc;
 }
@@ -162,13 +162,13 @@ static void test_lists(void **state)
 	check("labels.foo, kind==active", 1);
 
 	assert_int_equal(filter_parse(any, 2, &filter, &f), 0);
-	assert_true(filter_match(filter, &subject));
+	assert_int_equal(filter_match(filter, &subject, &f), 1);
 	filter_free(filter);
 	assert_int_equal(filter_parse(none, 2, &filter, &f), 0);
-	assert_false(filter_match(filter, &subject));
+	assert_int_equal(filter_match(filter, &subject, &f), 0);
 	filter_free(filter);
 	assert_int_equal(filter_parse(NULL, 0, &filter, &f), 0);
-	assert_true(filter_match(filter, &subject));
+	assert_int_equal(filter_match(filter, &subject, &f), 1);
 	filter_free(filter);
 }
 
@@ -280,8 +280,31 @@ static void test_limits(void **state)
 	s.name = victim;
 	assert_int_equal(filter_parse(&evil, 1, &filter, &f), 0);
 	begin = clock();
-	assert_false(filter_match(filter, &s));
+	/* no snapshot is left out for that it is not known to match */
+	assert_int_equal(filter_match(filter, &s, &f), -1);
+	assert_int_equal(f.status, FAILURE_INVALID_ARGUMENT);
+	assert_non_null(strstr(f.text, "'^(a+)+$' takes too long"));
 	assert_true(clock() - begin < CLOCKS_PER_SEC);
+	filter_free(filter);
+}
+
+/* A match that stays within its steps, for each of a million snapshots. */
+static void test_time(void **state)
+{
+	const char *slow = "name~=^(a|aa)+$";
+	struct filter_subject s = subject;
+	struct filter *filter;
+	struct failure f;
+	int rc = 0, n;
+
+	(void)state;
+	s.name = "aaaaaaaaaaaaaaaaaaaa!";
+	assert_int_equal(filter_parse(&slow, 1, &filter, &f), 0);
+	for (n = 0; rc == 0 && n < 1000000; n++)
+		rc = filter_match(filter, &s, &f);
+	assert_int_equal(rc, -1);
+	assert_non_null(strstr(f.text, "all snapshots together"));
+	assert_true(n > 100);
 	filter_free(filter);
 }
 
@@ -291,6 +314,7 @@ int main(void)
 		cmocka_unit_test(test_fields), cmocka_unit_test(test_operators),
 		cmocka_unit_test(test_regex),  cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_bad),    cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_time),
 	};
 
 	return cmocka_run_group_tests_name("filter", tests, NULL, NULL);
