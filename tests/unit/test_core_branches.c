@@ -349,6 +349,18 @@ static void test_stale(void **state)
 	daxfs_branch_put(b);
 }
 
+static void test_ended_before(void **state)
+{
+	struct daxfs_branch *b = daxfs_branch_ended(g.r);
+
+	(void)state;
+	assert_non_null(b);
+	check_refuses(b, -ESTALE, -ESTALE);
+	assert_int_equal(daxfs_branch_status(b), -ESTALE);
+	daxfs_branch_put(b);
+	assert_int_equal(ended, 0);
+}
+
 static void test_isolation(void **state)
 {
 	struct daxfs_branch *a = named("a", "main"), *b = named("b", "main");
@@ -1121,6 +1133,7 @@ int main(void)
 		T(test_frozen_parent),
 		T(test_seal),
 		T(test_stale),
+		T(test_ended_before),
 		T(test_isolation),
 		T(test_commit_chain),
 		T(test_commit_sealed),
