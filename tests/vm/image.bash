@@ -8,9 +8,10 @@ META=linux-image-amd64
 MODULES=(virtio_pci virtio_blk crc32c_generic ext4 loop overlay fuse nd_e820
 	nd_pmem)
 PACKAGES=(acl attr bats bats-assert bats-file bats-support busybox-static
-	containerd e2fsprogs fuse3 git groff-base jq libcap2-bin libfuse3-3
-	libinih1 libjson-c5 libnghttp2-14 libpcre2-8-0 libprotobuf-c1
-	libsqlite3-0 linux-libc-dev mawk mount procps psmisc runc sqlite3)
+	containerd e2fsprogs fuse3 git groff-base jq libcap2 libcap2-bin
+	libfuse3-3 libinih1 libjson-c5 libmicrohttpd12 libnghttp2-14
+	libpcre2-8-0 libprotobuf-c1 libseccomp2 libsqlite3-0 libsystemd0
+	linux-libc-dev mawk mount procps psmisc runc sqlite3)
 
 # The versioned package that the metapackage stands for; empty if apt does not
 # know.
