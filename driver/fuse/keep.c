@@ -205,7 +205,7 @@ void keep_mount(struct mount *m)
 {
 	cleanup_free char *text = NULL;
 
-	if (keep_fd(m->srv) < 0)
+	if (m->srv->stopping || keep_fd(m->srv) < 0)
 		return;
 	text = record_write(m);
 	if (text)

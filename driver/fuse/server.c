@@ -137,12 +137,22 @@ int server_start(struct server *srv, const struct server_options *o,
 	return rc;
 }
 
+/* Who is told to stop and killed meanwhile is to have no successor. */
+static void begin_stop(struct server *srv)
+{
+	struct mount *m;
+
+	srv->stopping = true;
+	for (m = srv->mounts; m; m = m->next)
+		keep_forget(srv, m->serial);
+}
+
 /* After this no mount begins. False: there are mounts, and they shall stay. */
 static bool close_for_mounts(struct server *srv, bool even_mounted)
 {
 	pthread_mutex_lock(&srv->mount_lock);
 	if (even_mounted)
-		srv->stopping = true;
+		begin_stop(srv);
 	else if (srv->mounts || !srv->had_mount || srv->control_only)
 		goto out;
 	srv->closing = true;

@@ -251,7 +251,7 @@ void keep_join(struct server *srv, int fd, char **argv);
 int keep_fd(struct server *srv);
 /* The keeper is gone: another one, unless that dies at once too. */
 void keep_restart(struct server *srv);
-/* Have it hold a mount as it is now, or no longer; mount_lock. */
+/* Have it hold a mount as it is now (not while stopping), or no longer; mount_lock. */
 void keep_mount(struct mount *m);
 void keep_forget(struct server *srv, u64 serial);
 /* We end and another one goes on: 0 or -errno; or we end for good. */

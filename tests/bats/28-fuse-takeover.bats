@@ -6,7 +6,7 @@
 load helpers
 
 setup() {
-	need root fuse
+	need root fuse python3
 	scratch
 	mkdir mnt
 	mkdaxfs -o r -s 256M -w >/dev/null
@@ -267,6 +267,42 @@ next_server() {
 	done
 	run_x ls mnt
 	umount mnt
+	no_servers
+}
+
+@test "a server that is killed while it stops has no successor" {
+	local pid holder
+
+	run_x daxfs-fuse --log-file log r mnt -o branch=b,parent=main,persist
+	head -c 40M /dev/zero >mnt/f
+	# pages to write back, which takes a while
+	python3 -c 'import mmap, os, time
+m = mmap.mmap(os.open("mnt/f", os.O_RDWR), 40 << 20)
+for at in range(0, 40 << 20, 4096):
+    m[at] = 1
+print("dirty", flush=True)
+time.sleep(30)' >pages 3>&- &
+	holder=$!
+	for _ in {1..250}; do
+		! grep -q dirty pages || break
+		sleep 0.02
+	done
+	pid=$(servers)
+	kill -TERM "$pid"
+	for _ in {1..250}; do
+		! grep -q "stopping on a signal" log || break
+		sleep 0.005
+	done
+	kill -KILL "$pid" || : # it was quicker
+	for _ in {1..50}; do
+		[[ -n $(keepers) ]] || break
+		sleep 0.02
+	done
+	run servers
+	kill $holder
+	wait $holder || :
+	assert_output ""
+	umount mnt || : # or it was quicker
 	no_servers
 }
 
