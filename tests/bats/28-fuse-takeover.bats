@@ -6,7 +6,7 @@
 load helpers
 
 setup() {
-	need root fuse python3
+	need root fuse
 	scratch
 	mkdir mnt
 	mkdaxfs -o r -s 256M -w >/dev/null
@@ -273,6 +273,7 @@ next_server() {
 @test "a server that is killed while it stops has no successor" {
 	local pid holder
 
+	need python3
 	run_x daxfs-fuse --log-file log r mnt -o branch=b,parent=main,persist
 	head -c 40M /dev/zero >mnt/f
 	# pages to write back, which takes a while
