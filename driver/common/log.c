@@ -16,6 +16,8 @@
 
 #include "util.h"
 
+#define LOCK_MS 200
+
 /* One write(2) a line, so that lines of several processes do not mix. */
 #define LINE_MAX_BYTES 4096
 
@@ -258,6 +260,24 @@ static void begin_anew(void)
 }
 
 /*
+ * For as long as somebody needs to make room who is interrupted in it; for
+ * somebody who has stopped nobody's line waits longer.
+ */
+static bool lock_file(int fd)
+{
+	const struct timespec step = { .tv_nsec = 1000000 };
+
+	for (int ms = 0; ms < LOCK_MS; ms++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return false;
+		nanosleep(&step, NULL);
+	}
+	return false;
+}
+
+/*
  * Another thread, or process, may have been quicker: each locks the file that
  * it found full, and looks again. Where nothing can be done lines go on into
  * the old one.
@@ -267,7 +287,7 @@ static void find_place(size_t more)
 	int was = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 
 	pthread_mutex_lock(&file.lock);
-	if (was >= 0 && flock(was, LOCK_EX | LOCK_NB) == 0) {
+	if (was >= 0 && lock_file(was)) {
 		enum place p = look(more);
 
 		if (p == FULL)
@@ -282,14 +302,18 @@ static void find_place(size_t more)
 
 int log_to_file(const char *path, uint64_t max)
 {
+	cleanup_free char *cwd = *path == '/' ? NULL : getcwd(NULL, 0);
 	int rc = open_file(path);
 	char *absolute;
 
 	if (rc < 0)
 		return rc;
-	absolute = path_absolute(path);
-	if (!absolute)
+	if (*path != '/' && !cwd)
 		return -errno;
+	/* not by looking: another process may be about to move the file */
+	absolute = cwd ? str_printf("%s/%s", cwd, path) : strdup(path);
+	if (!absolute)
+		return -ENOMEM;
 	free(file.path);
 	conf.journal = false;
 	file.path = absolute;
