@@ -13,7 +13,7 @@
 
 #define PAGE 4096
 #define FRAMES 1000     /* pages in the log that are worth a checkpoint */
-#define FRAMES_MAX 8000 /* that the thread did not get rid of */
+#define FRAMES_MAX 6000 /* that the thread did not get rid of */
 /* Room for the frames of commits that come while a checkpoint runs. */
 #define FRAMES_ROOM 200
 #define PREALLOC ((off_t)(FRAMES + FRAMES_ROOM) * (PAGE + 24))

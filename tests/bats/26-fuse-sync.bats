@@ -35,7 +35,7 @@ written() {
 @test "after the interval" {
 	run_x daxfs-fuse disk/r mnt -o branch=b,parent=main --sync-interval 4
 	written # in less time than that
-	for _ in {1..120}; do
+	for _ in {1..60}; do
 		[[ $(unsynced) -gt 64 ]] || break
 		sleep 0.1
 	done
